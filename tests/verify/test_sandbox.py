@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deltareg.errors import Inconclusive
 from deltareg.gate.policy import SANDBOX_LAYERS
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.zygote import Zygote
@@ -191,6 +192,19 @@ def test_no_other_process_is_killed(inside, holds, zygote):
     if result == "killed":
         pytest.skip("needs Landlock ABI 6, which knows signals")
     assert stopped(result)
+
+
+def test_a_child_that_is_ended_as_it_begins_costs_no_zygote(zygote, inside, scratch):
+    """It has no process group of its own for a moment; a zygote that fell over it took seconds to come back."""
+    request = json.dumps({"act": "hang", "scratch": str(scratch), "readable": [], "memory_bytes": None}).encode()
+    inside("say", text="")
+    began = zygote.pid
+
+    for _ in range(40):
+        with pytest.raises(Inconclusive, match=r"the run was taken back"):
+            zygote.run(request, wall_s=60, interrupted=lambda: "the run was taken back")
+
+    assert zygote.pid == began
 
 
 def test_a_supervisor_that_conceals_itself_is_not_read(inside, tmp_path):

@@ -96,7 +96,7 @@ def _wait(seat: socket.socket, pid: int) -> int:
         ready, _, _ = select.select([exit_of, seat.fileno()], [], [])
         if exit_of not in ready:
             seat.recv(REQUEST_BYTES)
-            os.killpg(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)  # it alone: just forked, it has no process group of its own yet
     finally:
         os.close(exit_of)
     _, status = os.waitpid(pid, 0)
