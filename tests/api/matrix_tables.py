@@ -118,22 +118,25 @@ RIGHTS_HERE = {
     "POST /api/v1/comparisons": {Right.PUSH, Right.VERIFY},  # which no role has without reading
     "POST /api/v1/answers": {Right.PUSH, Right.VERIFY},
     "POST /api/v1/runs/{run_id}:rerun": {Right.PUSH, Right.VERIFY},
+    "POST /api/v1/runs/{run_id}:cancel": {Right.VERIFY, Right.MAINTAIN},  # or who asked, which none of them did
     "DELETE /api/v1/members/{member_id}": {Right.MAINTAIN},
     **{route: {Right.ADMIN} for route in REACH if "{webhook_id}" in route or "/trusts" in route},
 }
 """What is asked where a namespace is named, or found, if that is not what is asked everywhere."""
 TAKEN_ONCE = {
+    "DELETE /api/v1/deltas/{ns}/{name}/name",
     "DELETE /api/v1/members/{member_id}",
     "DELETE /api/v1/trusts/{trust_id}",
     *(route for route in REACH if "{webhook_id}" in route and not route.startswith("GET")),
 }
-"""What the first who may do it leaves nothing of for the next."""
+"""What the first who may do it leaves nothing of for the next, or what is taken of a line that was deleted."""
 OF_WHO_ASKED = {"POST /api/v1/runs/{run_id}:cancel", "POST /api/v1/requests/{request_id}:withdraw"}
 """What is for whoever asked for it, and for those who answer for the line."""
 OF_NAMESPACE = {
     "GET /api/v1/namespaces",
     "GET /api/v1/namespaces/{ns}",
     "GET /api/v1/members",
+    "GET /api/v1/roles",
     "GET /api/v1/namespaces/{ns}/policy",
     "GET /api/v1/namespaces/{ns}/quota",
     "GET /api/v1/quotas",

@@ -99,13 +99,6 @@ def test_nobody_gets_past_the_table(filled):
     assert mismatches(filled, DECISIVE, only=REACH if is_first else BY_QUERY) == []
 
 
-@pytest.mark.soak
-def test_nobody_of_all_gets_past_the_table(filled):
-    wrong = mismatches(filled, ALL)
-
-    assert wrong == [], "\n".join(map(str, wrong))
-
-
 @pytest.mark.parametrize("filled", ["sqlite"], indirect=True)
 def test_nobody_gets_past_it_by_a_group_a_script_or_another_token(filled):
     """Each route asked by one of them, who has asked for nothing yet; by all of them in a soak."""
@@ -170,6 +163,14 @@ def clear_caches():
         decide_module.decide_cached,
     ):
         kept.cache_clear()
+
+
+@pytest.mark.soak
+def test_nobody_of_all_gets_past_the_table(filled):
+    """Last: afterwards everybody has asked for as much as they may."""
+    wrong = mismatches(filled, ALL)
+
+    assert wrong == [], "\n".join(map(str, wrong))
 
 
 def mismatches(world, asked, *, only=REACH):

@@ -153,17 +153,15 @@ def retry_after(error: DeltaregError) -> bytes:
     return str(max(1, math.ceil(wait_s))).encode()
 
 
-def _wait_said(refusal: DeltaregError | None) -> Headers:
-    return [] if refusal is None else [(b"retry-after", retry_after(refusal))]
-
-
 def on_its_way(passage: Passage, send: Send) -> Send:
     """Wrap what sends an answer: it says what is left, and the work counts as done once it begins."""
 
     async def send_with_limits(message: Message) -> None:
         if message["type"] == "http.response.start":
             passage.leave()
-            said = [*(passage.headers or []), *_wait_said(passage.refusal)]
+            said = list(passage.headers or ())
+            if passage.refusal is not None:
+                said.append((b"retry-after", retry_after(passage.refusal)))
             if said:
                 message = {**message, "headers": [*message.get("headers", []), *said]}
         await send(message)
