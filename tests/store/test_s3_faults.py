@@ -35,20 +35,21 @@ class Faulty:
     """A server told what to answer to each method, and the store that asks it."""
 
     store: BlobStore
-    answers: dict[str, Answer]
+    answers: dict[str, Answer | Iterator[Answer]]
     seen: list[str]
 
 
 @pytest.fixture
 def faulty() -> Iterator[Faulty]:
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Answer | Iterator[Answer]] = {}
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             seen.append(f"{self.command} {self.path.partition('?')[2]}")
-            status, headers, body = answers[self.command]
+            answer = answers[self.command]
+            status, headers, body = answer if isinstance(answer, tuple) else next(answer)
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)
@@ -141,6 +142,18 @@ def test_a_refused_write_becomes_the_error_that_says_what_to_do(
 
     with pytest.raises(error, match=f"answered {status} {code} to PutObject"):
         faulty.store.write(new_key(), [b"x"])
+
+
+def test_a_refusal_without_a_reason_that_is_over_is_none(faulty: Faulty) -> None:
+    """The answer to a HEAD has no body that could say why, and a clock may have been set in the meantime."""
+    heads = iter([(403, {}, b""), HELD, (403, {}, b""), ABSENT, (403, {}, b""), (403, {}, b"")])
+
+    faulty.answers.update({"HEAD": heads, "GET": (200, {}, b"<R></R>")})
+
+    assert faulty.store.size(new_key()) == 3 * MIB
+    assert faulty.store.size(new_key()) is None
+    with pytest.raises(StoreMisconfigured, match="answered 403 403 to HeadObject"):
+        faulty.store.size(new_key())
 
 
 def test_a_store_that_holds_another_length_than_was_sent_has_not_stored_it(faulty: Faulty) -> None:

@@ -79,7 +79,9 @@ class Calm:
             rows = ledger._rows(sa.select(t.runs.c.id, t.runs.c.what, t.runs.c.state, t.runs.c.error))
             return [row for row in rows if row.state in _OPEN]
 
-        self._await(lambda: not open_runs(), "all runs have ended")
+        left = len(open_runs())
+        while left and self._await(lambda left=left: len(open_runs()) < left, "one of the runs has ended"):
+            left = len(open_runs())
         self.stuck += [f"run {row.id} {row.what} is {row.state}: {row.error}" for row in open_runs()]
         rows = ledger._rows(sa.select(t.runs.c.id, t.runs.c.what, t.runs.c.state, t.runs.c.error, t.runs.c.result))
         counts: dict[str, int] = {}

@@ -271,13 +271,20 @@ class S3Store:
         parse_key(key)
         with s3_errors(self._where):
             try:
-                answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+                return self._head_once(key)
             except ClientError as error:
-                if status_of(error) == _NOT_FOUND:
-                    return None
-                if status_of(error) in _REFUSED:
-                    self._list_one(key)  # an answer to HEAD gives no reason, this one does
-                raise
+                if status_of(error) not in _REFUSED:
+                    raise
+            self._list_one(key)  # an answer to HEAD gives no reason, this one does
+            return self._head_once(key)  # it was over meanwhile: a clock that was set, say
+
+    def _head_once(self, key: str) -> int | None:
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+        except ClientError as error:
+            if status_of(error) == _NOT_FOUND:
+                return None
+            raise
         return answer["ContentLength"]
 
     def _list_one(self, prefix: str) -> None:
