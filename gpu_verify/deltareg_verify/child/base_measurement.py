@@ -6,6 +6,7 @@ influence these.
 
 import os
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.base_manifest import base_identity, base_view
+from deltareg.errors import NoProbe
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import read_stored_suite
@@ -41,9 +43,11 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
         make = partial(TorchEngine, suite=suite, device=device, room=room)
         engine = make(base, ())
         if not assignment.has_figures:
-            figures = base_figures(engine, BaseProbes.decode(assignment.probes.read_bytes()))
-            if figures.is_finite:
-                speaker.figures(figures)
+            # Where no input can be drawn the run decides: its suite may bring samples, or its checks need none.
+            with suppress(NoProbe):
+                figures = base_figures(engine, BaseProbes.decode(assignment.probes.read_bytes()))
+                if figures.is_finite:
+                    speaker.figures(figures)
         if assignment.delivery is not None and not suite.probe_set:
             _write_outputs(engine, assignment.delivery)
         speaker.end(dtype="", sandbox=level, environment=environment(device))
