@@ -179,7 +179,7 @@ def promote(client):
 def write_golden(path):
     """Write golden outputs as a training script saves them: logits of two texts of 16 tokens."""
     draw = np.random.default_rng(0)
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "inputs.input_ids": draw.integers(0, _SHAPE.vocabulary, (2, 16)),
         "outputs.logits": draw.normal(0, 1, (2, 16, _SHAPE.vocabulary)).astype(np.float32),
     }
