@@ -6,6 +6,8 @@ channel whole and slim, and ask whether an answer they have still holds; the ser
 are those that the kernel counts for it. Then pushes of such LoRAs, each another. MLflow's server
 beside it answers what its models' aliases point to, without any check of who asks, from SQLite and
 from PostgreSQL: `--mlflow PYTHON` names an interpreter that has it; without one it is left out.
+`--beside CHECKOUT` asks the server of another checkout the same, in turn with this one's: only so
+two releases are told apart on a machine whose speed changes within minutes.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -38,13 +41,15 @@ from tests.benchmarks.llama_files import Shape, write_base
 from tests.benchmarks.page import write_page
 from tests.benchmarks.worker_beside import worker_beside
 from tests.fixtures.databases import database, postgresql_started, server_url
-from tests.fixtures.processes import Processes, until
+from tests.fixtures.processes import API, Processes, until
 from tests.fixtures.registries import report
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LINE, _CHANNEL = "team/lora", "prod"
 _SHAPE = Shape(layers=16, hidden=256, inner=256, heads=8, key_heads=8, vocabulary=512)
 _RANK = 4
+_LIMITS = {"requests_per_minute": 1_000_000_000}  # counted, and never enough
+_SOURCES = ("registry", "cli", "gpu_verify", "migrations")
 _HEAD = f"{'':<40}{'a second':>10}{'CPU ms':>9}{'x /livez':>10}"
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _MLFLOW = """
@@ -64,14 +69,15 @@ def main():
     parser.add_argument("--clients", type=int, default=4, help="connections that ask at once")
     parser.add_argument("--pushes", type=int, default=12, help="how many LoRAs are pushed")
     parser.add_argument("--mlflow", help="a Python that has mlflow; this one by default")
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="another checkout, whose server is asked, too")
     parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
     options = parser.parse_args()
     blocks = []
     for name, opened in {"SQLite": in_sqlite, "PostgreSQL": in_postgresql}.items():
-        with opened() as (folder, url, other):
+        with opened() as (folder, *databases):
             block = [f"{name}\n{_HEAD}"]
             print(block[0], flush=True)
-            for line in lines(folder, url, other, options):
+            for line in lines(folder, databases, options):
                 print(line, flush=True)
                 block.append(line)
         blocks.append("\n".join(block))
@@ -81,14 +87,14 @@ def main():
 
 @contextmanager
 def in_sqlite():
-    """Give a folder, where the server makes its database, and a URL for MLflow's."""
+    """Give a folder, where servers make their databases, and a URL for MLflow's."""
     with tempfile.TemporaryDirectory(prefix="deltareg-bench-") as folder:
-        yield Path(folder), None, f"sqlite:///{folder}/mlflow.db"
+        yield Path(folder), None, None, f"sqlite:///{folder}/mlflow.db"
 
 
 @contextmanager
 def in_postgresql():
-    """Give a folder, a migrated database of a server that syncs, and another one for MLflow."""
+    """Give a folder, and databases of a server that syncs: a migrated one, and two that are empty."""
     with (
         tempfile.TemporaryDirectory(prefix="deltareg-bench-") as folder,
         postgresql_started(Path(folder) / "pg") as server,
@@ -97,28 +103,51 @@ def in_postgresql():
         with admin.connect() as conn:
             conn.exec_driver_sql("ALTER SYSTEM SET fsync = on")
             conn.exec_driver_sql("SELECT pg_reload_conf()")
-        with database(server_url(server)) as url, database(server_url(server)) as other:
+        new = partial(database, server_url(server))
+        with new() as url, new() as beside, new() as theirs:
             deltareg_migrations.upgrade(url)
-            yield Path(folder), url, other.replace("+psycopg", "+psycopg2")
+            yield Path(folder), url, beside, theirs.replace("+psycopg", "+psycopg2")
 
 
-def lines(folder, url, other, options):
-    """Push, then ask both servers in turn; tell of each in a line."""
+def lines(folder, databases, options):
+    """Push, then ask all servers in turn; tell of each in a line."""
+    url, beside, other = databases
     processes = Processes(folder)
     try:
-        server = processes.api(database_url=url, requests_per_minute=1_000_000_000).start()  # counted, and never enough
-        pid = server.process.pid
-        with server.client(folder / "cache") as client:
-            pushed_ms = pushes(client, folder, options.pushes, pid)
-            promote(client)
+        server, pushed_ms = prepared(processes.api(database_url=url, **_LIMITS), options.pushes)
+        asked = ours(server)
+        if options.beside:
+            older, _ = prepared(checked_out(processes, options.beside, beside), options.pushes)
+            asked |= {f"{options.beside.name}: {name}": each for name, each in ours(older).items()}
         with mlflow_started(options.mlflow, other, folder) as theirs:
-            asked = ours(server) | theirs
+            asked |= theirs
             yield from told(in_turn(asked, options))
         if not theirs:
             yield "MLflow  not installed: mlflow"
         yield f"{'push of a 1.8 MB LoRA':<40}{'':>10}{pushed_ms:>9.1f}"
     finally:
         processes.end()
+
+
+def prepared(server, count):
+    """Start a server and give it what it is asked for; return it, and the CPU of a push, in ms."""
+    server.start()
+    folder = server.data_dir.parent / "client"
+    folder.mkdir()
+    with server.client(folder / "cache") as client:
+        pushed_ms = pushes(client, folder, count, server.process.pid)
+        promote(client)
+    return server, pushed_ms
+
+
+def checked_out(processes, checkout, url):
+    """Prepare the server of another checkout, over a database that it migrates itself."""
+    paths = ":".join(str(checkout.resolve() / part) for part in _SOURCES)
+    server = processes.api("beside", database_url=url, command=("env", f"PYTHONPATH={paths}", *API), **_LIMITS)
+    if url is not None:
+        migrate = f"import deltareg_migrations; deltareg_migrations.upgrade({url!r})"
+        subprocess.run([sys.executable, "-c", migrate], check=True, env=os.environ | {"PYTHONPATH": paths})
+    return server
 
 
 def ours(server):
