@@ -26,6 +26,7 @@ IN_PLACE = {
     "server migrate",
     "server backup",
     "server verify-backup",
+    "server prune-backups",
     "server restore",
     "server doctor",
     "server keys ls",

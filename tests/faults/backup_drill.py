@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 from deltareg.db.session import create_engine, write
 from deltareg.db.tables import backup_holds
+from deltareg.digest import sha256_of
 from deltareg.errors import DeltaregError
+from deltareg.store import open_store
 from tests.faults.payloads import BASE, content, payload
 
 PROGRAM = (sys.executable, "-m", "deltareg.api")
@@ -28,16 +30,20 @@ class BackupDrill:
         self.processes, self.server, self.folder = processes, server, folder
         self.random = random.Random(seed)
         self.place = folder / "backups"
+        self.store = open_store(self.place.as_uri())
         self.environ = processes.environ(
-            "backup", DELTAREG_DATA_DIR=str(server.data_dir), DELTAREG_DATABASE_URL=database_url
+            "backup",
+            DELTAREG_DATA_DIR=str(server.data_dir),
+            DELTAREG_DATABASE_URL=database_url,
+            DELTAREG_WEBHOOK_KEY=str(processes.folder / "webhook-key"),
         )
         self._engine = create_engine(database_url, connections=0)
         self.acknowledged: dict[str, int] = {}
         self.deleted: set[str] = set()
-        self.kills = {"backup": 0, "restore": 0}
+        self.kills = {"backup": 0, "restore": 0, "prune-backups": 0}
         self.collections, self.freed = 0, 0
         self.problems: list[str] = []
-        self._takes_s = {"backup": 3.0, "restore": 3.0}
+        self._takes_s = {"backup": 3.0, "restore": 3.0, "prune-backups": 1.5}
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._pusher = threading.Thread(target=self._push_on)
@@ -62,6 +68,10 @@ class BackupDrill:
         known = self.known()
         self._run("backup", self.environ, "--to", str(self.place), is_killed=False)
         return known
+
+    def prune(self, *, is_killed):
+        """Delete what is older than the newest by a day; killed, or to its end."""
+        self._run("prune-backups", self.environ, "--from", str(self.place), "--keep-days", "1", is_killed=is_killed)
 
     def restore(self, name, database_url, kills):
         """Restore the newest backup as another host, and give a server over it."""
@@ -101,7 +111,7 @@ class BackupDrill:
                 time.sleep(0.005)
             if running.status is None and running.kill():
                 self.kills[command] += 1
-                self._let_time_pass()
+                self._let_time_pass(command)
                 return True
         status = running.wait()
         self._takes_s[command] = time.monotonic() - began
@@ -109,10 +119,13 @@ class BackupDrill:
             self.problems.append(f"{command} ended with {status}: {running.errors[-500:]}")
         return False
 
-    def _let_time_pass(self):
-        """End the hold of a killed backup, as its lease would; else nothing is collected beside the next."""
-        with write(self._engine) as conn:
-            conn.execute(sa.delete(backup_holds))
+    def _let_time_pass(self, command):
+        """End the holds of a killed process, as their leases would; else the next one waits for them."""
+        for key, _ in self.store.keys(f"blobs/{sha256_of(command.partition('-')[0].encode()).hex}/"):
+            self.store.delete(key)
+        if command != "prune-backups":
+            with write(self._engine) as conn:
+                conn.execute(sa.delete(backup_holds))
 
     def _push_on(self):
         number = 0

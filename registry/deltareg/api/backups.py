@@ -1,4 +1,4 @@
-"""`deltareg-server backup`, `verify-backup` and `restore`: run on the server's host, past the API."""
+"""`deltareg-server backup`, `verify-backup`, `prune-backups` and `restore`: run on the server's host, past the API."""
 
 import os
 import subprocess
@@ -17,6 +17,7 @@ from deltareg.errors import BadSignature, Conflict, IntegrityFailure, InvalidInp
 from deltareg.service.access.server_keys import current_signer
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.manifest import BackupManifest, BackupTotals
+from deltareg.service.backup.prune import prune as prune_backups
 from deltareg.service.backup.restore import RestoreTarget, restore_backup
 from deltareg.service.backup.take import take_backup
 from deltareg.service.backup.verify import verify_backup
@@ -73,6 +74,19 @@ def verify(place: str, name: str, identity: Path | None, signed_by: str) -> None
         archive = _open_archive(place, identity, None)
         manifest = _find(archive, name, signed_by)
         _tell("verified", verify_backup(archive, manifest, _report))
+
+
+@click.command("prune-backups")
+@click.option("--from", "place", required=True, help="A folder, or the URL of a store.")
+@click.option("--keep-days", type=click.IntRange(min=1), required=True, help="Days before the newest to keep.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would go.")
+def prune(place: str, keep_days: int, is_dry: bool) -> None:  # noqa: FBT001
+    """Delete old backups, and what only they need."""
+    with reporting_errors():
+        done = prune_backups(_open_archive(place, None, None), keep_days=keep_days, is_dry=is_dry, report=_report)
+        click.echo(f"kept       {len(done.kept):,} backups, {done.kept[0]} to {done.kept[-1]}")
+        click.echo(f"{'would go' if is_dry else 'deleted':10} {len(done.gone):,} backups")
+        click.echo(f"{'frees' if is_dry else 'freed':10} {done.objects:,} objects, {done.objects_bytes / 1e6:,.1f} MB")
 
 
 @click.command("restore")

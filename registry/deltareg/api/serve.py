@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from deltareg.api.backups import backup, restore, verify
+from deltareg.api.backups import backup, prune, restore, verify
 from deltareg.api.checking import check_all
 from deltareg.api.doctor.command import doctor
 from deltareg.api.first_start import local_worker_key, local_worker_token, prepare_data_dir
@@ -77,7 +77,7 @@ def check(data_dir: Path | None) -> None:
         sys.exit(status)
 
 
-for _command in (token, doctor, keys, backup, verify, restore):
+for _command in (token, doctor, keys, backup, verify, prune, restore):
     server.add_command(_command)
 
 

@@ -18,6 +18,7 @@ from deltareg.signing.key_file import read_private
 
 _IN_MEMORY = 16 << 20
 _STEP = 1 << 20
+_ZEROS = 4  # how a mark begins, so that none is taken for a name that was drawn
 _PLAIN = UUID("00000000-0000-4000-8000-000000000000")
 
 
@@ -39,7 +40,7 @@ class AgeKeys:
         if not self.recipients:
             return _PLAIN
         hashed = hashlib.sha256("\n".join(sorted(self.recipients)).encode()).digest()
-        return UUID(bytes=hashed[:16], version=4)
+        return UUID(bytes=bytes(_ZEROS) + hashed[_ZEROS:16], version=4)
 
     def encrypt(self, body: Iterable[bytes]) -> Iterator[bytes]:
         """Give bytes as they are to lie; only what is larger than 16 MiB takes room on the disk meanwhile."""
@@ -82,6 +83,11 @@ class AgeKeys:
             file.seek(0)
             while step := file.read(_STEP):
                 yield step
+
+
+def is_mark(attempt: UUID) -> bool:
+    """Whether the last part of an object's name is a mark, and no name that was drawn."""
+    return not any(attempt.bytes[:_ZEROS])
 
 
 def load_age() -> ModuleType:

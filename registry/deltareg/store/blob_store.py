@@ -7,7 +7,7 @@ Layout, the same under a folder, a bucket prefix and in memory::
         <uuid4 of the upload attempt>      the object: a pack or a file, written once, never changed
     log/
       <the log>/<size>-<root>              evidence: a checkpoint of the audit trail, never deleted
-      backups/<time>-<digest>              in the place of backups: what each of them is
+      backups/<time>-<digest>              in the place of backups: what each of them is; goes when it is pruned
 
 A physical key is made by the server, fresh for each upload attempt, and never used again. The
 database says which key stands for a digest; a key without a row is garbage that may be deleted at
@@ -32,6 +32,7 @@ _KEY = re.compile(r"blobs/([0-9a-f]{64})/([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[
 _PREFIX = re.compile(r"(?:[a-z0-9-]+/)*[a-z0-9-]*")
 _EVIDENCE = re.compile(r"log/[0-9a-z-]{1,64}/[0-9]{18}-[0-9a-f]{16}")
 _LOG = re.compile(r"[0-9a-z-]{1,64}")
+_OF_BACKUPS = "log/backups/"
 
 
 class BlobStore(Protocol):
@@ -75,7 +76,7 @@ class BlobStore(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object; it is no error if there is none."""
+        """Remove the object, or what was kept of a backup; it is no error if there is none."""
         ...
 
     def keys(self, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -97,13 +98,13 @@ class BlobStore(Protocol):
     def keep(self, name: str, data: bytes) -> bool:
         """Keep evidence under a name of the layout; the same again changes nothing.
 
-        It is not among `keys`, and no call deletes it. Says whether the store itself lets nobody
-        delete it for now, by a lock on objects.
+        It is not among `keys`, and no call deletes it, unless it is of a backup. Says whether the
+        store itself lets nobody delete it for now, by a lock on objects.
         """
         ...
 
     def read_log(self, log: str) -> Iterator[bytes]:
-        """Give what was kept of a log, in the order of its names."""
+        """Give what was kept of a log, in the order of its names; what goes meanwhile may be left out."""
         ...
 
     def check(self) -> None:
@@ -172,6 +173,15 @@ def parse_evidence(name: str) -> str:
     if _EVIDENCE.fullmatch(name) is None:
         raise InvalidInput(f"not a name of evidence: {name[:120]!r}")
     return name
+
+
+def parse_deletable(name: str) -> str:
+    """Check the name of what may be deleted: an object, or evidence of a backup; all other evidence stays.
+
+    Raises:
+        InvalidInput: It is neither.
+    """
+    return parse_evidence(name) if name.startswith(_OF_BACKUPS) else str(parse_key(name))
 
 
 def folder_of_log(log: str) -> str:

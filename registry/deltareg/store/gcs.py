@@ -22,6 +22,7 @@ from deltareg.store.blob_store import (
     folder_of_log,
     is_key,
     key_taken,
+    parse_deletable,
     parse_evidence,
     parse_key,
     range_end,
@@ -94,7 +95,7 @@ class GcsStore:
         return None if blob is None else int(blob.size or 0)
 
     def delete(self, key: str) -> None:
-        parse_key(key)
+        parse_deletable(key)
         with gcs_errors(self._where):
             try:
                 self._blob(key).delete(**self._patience)
@@ -122,8 +123,11 @@ class GcsStore:
 
     def read_log(self, log: str) -> Iterator[bytes]:
         for name in sorted(name for name, _ in self._entries(folder_of_log(log))):
-            with gcs_errors(self._where):
-                data: bytes = self._blob(name).download_as_bytes(**self._patience)
+            try:
+                with gcs_errors(self._where, key=name):
+                    data: bytes = self._blob(name).download_as_bytes(**self._patience)
+            except BlobMissing:
+                continue
             yield data
 
     def check(self) -> None:

@@ -32,6 +32,7 @@ from deltareg.store.blob_store import (
     folder_of_log,
     is_key,
     key_taken,
+    parse_deletable,
     parse_evidence,
     parse_key,
     range_end,
@@ -102,8 +103,7 @@ class LocalStore:
                 return None
 
     def delete(self, key: str) -> None:
-        parse_key(key)
-        path = self._root / key
+        path = self._root / parse_deletable(key)
         with _disk_errors(path):
             try:
                 path.unlink()
@@ -139,7 +139,7 @@ class LocalStore:
         with _disk_errors(folder):
             paths = sorted(folder.iterdir()) if folder.is_dir() else []
         for path in paths:
-            with _disk_errors(path):
+            with _disk_errors(path), suppress(FileNotFoundError):
                 yield path.read_bytes()
 
     def clock(self) -> float:

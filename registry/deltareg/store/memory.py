@@ -9,6 +9,7 @@ from deltareg.store.blob_store import (
     check_prefix,
     folder_of_log,
     key_taken,
+    parse_deletable,
     parse_evidence,
     parse_key,
     range_end,
@@ -49,9 +50,10 @@ class MemoryStore:
         return None if data is None else len(data)
 
     def delete(self, key: str) -> None:
-        parse_key(key)
+        parse_deletable(key)
         with self._lock:
             self._objects.pop(key, None)
+            self._evidence.pop(key, None)
 
     def keys(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         check_prefix(prefix)
@@ -69,8 +71,8 @@ class MemoryStore:
 
     def read_log(self, log: str) -> Iterator[bytes]:
         folder = folder_of_log(log)
-        names = sorted(name for name in list(self._evidence) if name.startswith(folder))
-        return (self._evidence[name] for name in names)
+        kept = dict(self._evidence)
+        return (kept[name] for name in sorted(kept) if name.startswith(folder))
 
     def check(self) -> None:
         probe(self, where="memory://")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deltareg.errors import InvalidInput
-from deltareg_cli.commands.operations.server_backup import backup, restore, verify_backup
+from deltareg_cli.commands.operations.server_backup import backup, prune_backups, restore, verify_backup
 from deltareg_cli.commands.operations.server_keys import keys
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
@@ -108,5 +108,5 @@ def doctor(
     become("deltareg.api", "doctor", *flags, extras=["server"])
 
 
-for _command in (run, migrate, check, keys, doctor, backup, verify_backup, restore):
+for _command in (run, migrate, check, keys, doctor, backup, verify_backup, prune_backups, restore):
     server.add_command(_command)

@@ -1,13 +1,15 @@
-"""`deltareg server backup`, `verify-backup` and `restore`: what an operator does against the loss of a host."""
+"""`deltareg server backup`, `verify-backup`, `prune-backups` and `restore`: against the loss of a host."""
 
 from pathlib import Path
 
 import click
 
+from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.options.places import data_dir_option
 from deltareg_cli.runs.launch import become, build_flags
 from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.global_options import dry_run
 from deltareg_cli.tree.help_page import Example
 
 _FROM = option("--from", "place", metavar="PLACE", required=True, help="The folder, or the URL of the store.")
@@ -20,7 +22,7 @@ _SIGNED_BY = option("--signed-by", metavar="KEY", default="", help="The server's
     "backup",
     Example("into a folder", "deltareg server backup --to /backups/registry"),
     Example("encrypted, into a bucket", "deltareg server backup --to s3://backups/registry --encrypt-to age1…"),
-    see_also=("server verify-backup", "server restore", "fsck"),
+    see_also=("server verify-backup", "server prune-backups", "server restore", "fsck"),
 )
 @option("--to", "place", metavar="PLACE", required=True, help="A folder, or the URL of a store.")
 @option("--encrypt-to", "recipients", metavar="KEY", multiple=True, help="An age public key; may be repeated.")
@@ -52,6 +54,27 @@ def verify_backup(place: str, name: str, identity: Path | None, signed_by: str) 
     """
     flags = build_flags(backup=name or None, identity=identity, signed_by=signed_by or None)
     become("deltareg.api", "verify-backup", "--from", place, *flags, extras=["server"])
+
+
+@command(
+    "prune-backups",
+    Example("what would go", "deltareg server prune-backups --from /backups/registry --keep-days 30 --dry-run"),
+    Example("let it go", "deltareg server prune-backups --from /backups/registry --keep-days 30"),
+    see_also=("server backup", "server verify-backup"),
+)
+@_FROM
+@option("--keep-days", type=click.IntRange(min=1), metavar="N", required=True, help="Days before the newest to keep.")
+@dry_run("Only say what would go, and how many bytes.")
+@click.pass_obj
+def prune_backups(invocation: Invocation, place: str, keep_days: int) -> None:
+    """Delete old backups, and the bytes that only they need.
+
+    Days count back from the newest backup that lacks nothing, so while none is taken, none goes. It
+    needs neither the registry nor a key, and waits while a backup is taken there. Killed, it is run
+    again and ends the work.
+    """
+    flags = build_flags(keep_days=keep_days, dry_run=invocation.globals.dry_run)
+    become("deltareg.api", "prune-backups", "--from", place, *flags, extras=["server"])
 
 
 @command(

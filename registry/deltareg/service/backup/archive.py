@@ -1,7 +1,8 @@
 """The place of backups: a store of its own, in which everything lies once, under its digest.
 
     blobs/<sha256>/<mark>          a pack, a segment of rows, a catalog, the keys; encrypted where a key was given
-    log/backups/<time>-<digest>    what a backup is, signed; written last, so that a killed backup is none
+    blobs/<sha256>/<no mark>       how the names of all those begin, never encrypted
+    log/backups/<time>-<digest>    what a backup is, signed; written last and deleted first, so that part of one is none
 
 The mark tells objects that are encrypted to some keys from those to others. Names are of the bytes before
 encryption, so the next backup finds what is there.
@@ -85,10 +86,20 @@ class Archive:
         if hashed.hexdigest() != digest:
             raise IntegrityFailure(f"object {digest} of the backup is another one than it was", fix=ANOTHER)
 
-    def add_manifest(self, manifest: BackupManifest, envelope: bytes) -> None:
-        """Write what a backup is: from here on it is one."""
-        digest = hashlib.sha256(envelope).hexdigest()
-        self.store.keep(f"log/{_LOG}/{manifest.taken_us:018}-{digest[:16]}", envelope)
+    def add_manifest(self, manifest: BackupManifest, envelope: bytes) -> str:
+        """Write what a backup is: from here on it is one, by the name that this returns."""
+        name = _log_name(manifest, envelope)
+        self.store.keep(name, envelope)
+        return name
+
+    def all(self) -> list[tuple[str, BackupManifest]]:
+        """Return all backups, the oldest first, each with the name that its manifest lies under.
+
+        Raises:
+            IntegrityFailure: One was changed after it was signed, or is of a newer release.
+        """
+        read = [(envelope, read_manifest(envelope)) for envelope in self.store.read_log(_LOG)]
+        return [(_log_name(manifest, envelope), manifest) for envelope, manifest in read]
 
     def find(self, backup: str = "") -> BackupManifest:
         """Return a backup by its name, or the newest.
@@ -118,3 +129,7 @@ class Archive:
 
     def _name(self, digest: str, mark: str) -> str:
         return fresh_key(Digest("sha256", digest), attempt=UUID(mark) if mark else self.keys.mark)
+
+
+def _log_name(manifest: BackupManifest, envelope: bytes) -> str:
+    return f"log/{_LOG}/{manifest.taken_us:018}-{hashlib.sha256(envelope).hexdigest()[:16]}"

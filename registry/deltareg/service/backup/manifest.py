@@ -37,6 +37,7 @@ class BackupManifest(_Strict):
         rows: How many rows it has.
         blobs: How many objects of the store it has, and how many bytes they are.
         lacking: How many objects the store itself did not have whole.
+        needs: The sha256 of what says which objects it needs; empty where an older release took it.
     """
 
     format: Literal[1]
@@ -50,6 +51,7 @@ class BackupManifest(_Strict):
     blobs: int
     blob_bytes: int
     lacking: int
+    needs: str = ""
 
     @property
     def name(self) -> str:

@@ -19,10 +19,12 @@ from deltareg.db.session import schema_head
 from deltareg.db.sql.clock import read_clock
 from deltareg.db.tables import hub_staged, packs
 from deltareg.db.upkeep.table_rows import Value, all_layouts, long_read, read_rows
-from deltareg.errors import BlobMissing, IntegrityFailure, Misconfigured
+from deltareg.errors import BlobMissing, Conflict, IntegrityFailure, Misconfigured
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.hold import holding
 from deltareg.service.backup.manifest import BackupCatalog, BackupManifest, BackupTotals, CatalogTable, sign_manifest
+from deltareg.service.backup.needs import needs_of, put_needs
+from deltareg.service.backup.place_hold import while_taking
 from deltareg.service.backup.segments import cut_segments
 from deltareg.signing.keys import SigningKey
 from deltareg.store import BlobStore, parse_key
@@ -50,12 +52,12 @@ def take_backup(
         report: Called with a line now and then.
 
     Raises:
-        Conflict: It was out of touch with the database, so objects may be missing. Run it again.
+        Conflict: It was out of touch with database or archive, so objects may be missing. Run it again.
         Misconfigured: The schema is of a later release, which has columns that this one would leave out.
         StoreUnavailable: A store does not answer. Run it again.
     """
-    archive.look()
-    with holding(engine) as check_hold:
+    with while_taking(archive.store, report) as check_place, holding(engine) as check_hold:
+        archive.look()
         with long_read(engine) as conn:
             taken_us, revision = read_clock(conn), _check_revision(engine)
             tables = list(_copy_tables(conn, archive))
@@ -63,7 +65,6 @@ def take_backup(
         report(f"rows: {sum(table.rows for table in tables):,}")
         blobs = tuple(_put_segments(archive, ((digest, key, size) for digest, key, size, _ in index))[0])
         lacking = _copy_blobs(store, archive, index, report)
-        check_hold()
         catalog = BackupCatalog(
             revision=revision,
             tables=tuple(tables),
@@ -74,6 +75,7 @@ def take_backup(
         raw = catalog.model_dump_json().encode()
         digest = hashlib.sha256(raw).hexdigest()
         archive.put(digest, [raw])
+        needs = put_needs(archive, [digest, *needs_of(catalog, ((one, key) for one, key, _, _ in index))])
         manifest = BackupManifest(
             format=1,
             taken_us=taken_us,
@@ -86,8 +88,16 @@ def take_backup(
             blobs=len({entry[0] for entry in index}),
             blob_bytes=sum({entry[0]: entry[2] for entry in index}.values()),
             lacking=len(lacking),
+            needs=needs,
         )
-        archive.add_manifest(manifest, sign_manifest(manifest, signer))
+        check_hold()
+        check_place()
+        name = archive.add_manifest(manifest, sign_manifest(manifest, signer))
+        try:
+            check_place()
+        except Conflict:  # this process stood still in between
+            archive.store.delete(name)
+            raise
     return BackupTotals(
         manifest.name, manifest.rows, manifest.blobs, manifest.blob_bytes, len(archive.sent), sum(archive.sent), lacking
     )

@@ -8,6 +8,7 @@ from deltareg.db.upkeep.table_rows import Value
 from deltareg.errors import BlobMissing, DeltaregError, IntegrityFailure
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.manifest import BackupCatalog, BackupManifest, BackupTotals, CatalogTable, read_catalog
+from deltareg.service.backup.needs import needs_of, pack_needs, read_needs
 from deltareg.service.backup.segments import ANOTHER, read_segment
 from deltareg.service.backup.take import THREADS
 
@@ -32,6 +33,10 @@ def verify_backup(archive: Archive, manifest: BackupManifest, report: Callable[[
             broken += [error] if error else []
     if catalog.keys:
         read_whole(archive, manifest, catalog.keys)
+    if manifest.needs:
+        needs = needs_of(catalog, ((digest, key) for digest, key, _ in entries))
+        if read_needs(archive, manifest) != pack_needs([manifest.catalog, *needs]):
+            raise IntegrityFailure(f"backup {manifest.name} does not say rightly what it needs", fix=ANOTHER)
     if broken:
         raise IntegrityFailure(f"{len(broken)} objects of backup {manifest.name} are broken: {broken[0]}", fix=ANOTHER)
     report(f"objects: {len(digests):,} are whole")
@@ -48,11 +53,9 @@ def open_catalog(archive: Archive, manifest: BackupManifest) -> BackupCatalog:
         IntegrityFailure: It is not what was signed, or parts are missing.
     """
     catalog = read_catalog(read_whole(archive, manifest, manifest.catalog))
-    named = [digest for table in catalog.tables for digest in table.segments]
-    named += [*catalog.blobs, *([catalog.keys] if catalog.keys else [])]
-    check_there(archive, manifest, named)
+    check_there(archive, manifest, needs_of(catalog, ()))
     entries = blob_entries(archive, manifest, catalog)
-    check_there(archive, manifest, [digest for digest, key, _ in entries if key not in catalog.lacking])
+    check_there(archive, manifest, needs_of(catalog, ((digest, key) for digest, key, _ in entries)))
     return catalog
 
 

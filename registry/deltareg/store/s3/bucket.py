@@ -25,6 +25,7 @@ from deltareg.store.blob_store import (
     folder_of_log,
     is_key,
     key_taken,
+    parse_deletable,
     parse_evidence,
     parse_key,
     range_end,
@@ -103,7 +104,7 @@ class S3Store:
         return size
 
     def delete(self, key: str) -> None:
-        parse_key(key)
+        parse_deletable(key)
         with s3_errors(self._where):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
@@ -140,9 +141,12 @@ class S3Store:
 
     def read_log(self, log: str) -> Iterator[bytes]:
         for name in sorted(self._names(folder_of_log(log))):
-            with s3_errors(self._where):
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
-                data = answer["Body"].read()
+            try:
+                with s3_errors(self._where, key=name):
+                    answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+                    data = answer["Body"].read()
+            except BlobMissing:
+                continue
             yield data
 
     def clock(self) -> float:

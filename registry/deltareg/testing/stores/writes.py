@@ -156,6 +156,21 @@ class WriteTests:
 
         assert list(opened.store.read_log("0a-4")) == [b"first"]
 
+    def test_only_what_tells_of_a_backup_is_deleted(self, opened: OpenedStore) -> None:
+        """All other evidence stays."""
+        first, second, other = (
+            _EVIDENCE[at].replace("0a-1", log) for at, log in ((0, "backups"), (1, "backups"), (0, "0a-5"))
+        )
+        for name in (first, second, other):
+            opened.store.keep(name, name.encode())
+
+        for _ in range(2):
+            opened.store.delete(first)
+        catch(InvalidInput, lambda: opened.store.delete(other))
+
+        assert [each.decode() for each in opened.store.read_log("backups")] == [second]
+        assert [each.decode() for each in opened.store.read_log("0a-5")] == [other]
+
     def test_a_name_that_is_none_of_evidence_is_refused(self, opened: OpenedStore, no_evidence: str) -> None:
         """By both calls."""
         catch(InvalidInput, lambda: opened.store.keep(no_evidence, b"x"))
