@@ -27,6 +27,9 @@ class KnownMirror:
         url: The other one.
         direction: Whether versions come from there or go there.
         scope: Namespaces and lines; all that may be read if empty.
+        line: The line that follows a repository on a hub; empty where the other one is a registry.
+        revision: The repository's branch.
+        base: The base of the line's versions; empty for that of its newest, or what the files name.
     """
 
     name: str
@@ -34,6 +37,9 @@ class KnownMirror:
     url: str
     direction: Direction
     scope: tuple[str, ...] = ()
+    line: str = ""
+    revision: str = ""
+    base: str = ""
 
 
 def known_mirrors(server: str) -> dict[str, KnownMirror]:
@@ -109,6 +115,9 @@ def _mirror(name: str, fields: Mapping[str, object]) -> KnownMirror:
         url=str(fields.get("url", "")),
         direction="push" if fields.get("direction") == "push" else "pull",
         scope=tuple(map(str, scope)) if isinstance(scope, list) else (),
+        line=str(fields.get("line", "")),
+        revision=str(fields.get("revision", "")),
+        base=str(fields.get("base", "")),
     )
 
 
