@@ -10,8 +10,9 @@ from deltareg.db.channels.channel_standing import standing
 from deltareg.db.lines.deltas import LineFilter, line_rows
 from deltareg.db.lines.family import FamilyOrigin, family
 from deltareg.db.lines.log import event_rows
+from deltareg.db.lines.numbers import count_live, live_numbers, newest_numbers
 from deltareg.db.lines.resolve import on_channel
-from deltareg.db.lines.versions import find_version, live_numbers
+from deltareg.db.lines.versions import find_version
 from deltareg.db.overview.overview import channels_at_a_glance, weights
 from deltareg.db.runs.queue import queue_depth, worker_rows
 from deltareg.db.runs.runs import run_rows
@@ -35,7 +36,10 @@ def audited(**wanted):
 ASKED = {
     "resolve by channel": (lambda c: on_channel(c, "h", ("a", "b"), "prod", ("smoke", "d")), ()),
     "the newest version": (lambda c: find_version(c, 1), ("ix_versions_live_line",)),
-    "numbers": (lambda c: live_numbers(c, 1), ("ix_versions_live_line",)),
+    "numbers": (
+        lambda c: [live_numbers(c, 1, 1, 9), newest_numbers(c, 1, limit=5), count_live(c, 1, beside=[3])],
+        ("ix_versions_live_line",),
+    ),
     "channels": (lambda c: standing(c, 1), ()),
     "log": (
         lambda c: event_rows(c, 1, channel=None, mark=(9, "x"), limit=50),

@@ -104,6 +104,10 @@ def test_of_a_long_line_what_is_near_is_listed(engine):
     assert {2, 59, 119} <= set(listed)
     assert found.progress.deleted == (60, 61)
     assert len(listed) - 3 + found.more == 113
+    begun = search_by_hand(registry, maker, LAB, {60: "good", 90: "skip"})
+    assert {one.version for one in begun.versions} == {60, *range(82, 121)}
+    assert begun.more == 118 - 39  # none of the newest, nor the judged one that is not deleted
+    assert begun.hint == 120
     with pytest.raises(NotFound):
         search_by_hand(registry, maker, LAB, {121: "bad"})
     with pytest.raises(InvalidInput):

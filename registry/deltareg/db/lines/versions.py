@@ -175,16 +175,6 @@ def all_of_namespace(conn: sa.Connection, namespace_id: int) -> Sequence[Version
     return fetch_all(conn, query.order_by(versions.c.id), VersionRow)
 
 
-def live_numbers(conn: sa.Connection, delta_id: int) -> list[int]:
-    """List the numbers of the versions of a line that are not deleted, in order."""
-    query = (
-        sa.select(versions.c.number)
-        .where(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
-        .order_by(versions.c.number)
-    )
-    return list(conn.execute(query).scalars())
-
-
 def versions_by_numbers(conn: sa.Connection, delta_id: int, numbers: Iterable[int]) -> Sequence[VersionRow]:
     """Return versions of a line by number, newest first."""
     query = (
