@@ -55,6 +55,7 @@ ASKED = {
     "home": (lambda c: channels_at_a_glance(c, suite="smoke", sight=None, limit=60), ()),
     "weights": (lambda c: weights(c, None), ()),
     "storage of a line": (lambda c: list(holder_rows(c, StatsScope("ns:a", 1), by="holder")), ()),
+    "queued runs": (lambda c: run_rows(c, state="queued"), ("ix_runs_rare_states",)),
     "dead runs": (lambda c: run_rows(c, state="dead"), ("ix_runs_rare_states",)),
     "runs that compare": (lambda c: run_rows(c, what="compare"), ("ix_runs_rare_kinds",)),
     "what metrics ask of runs": (

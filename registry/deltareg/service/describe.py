@@ -9,6 +9,7 @@ from deltareg.db.access.principals import principal_name
 from deltareg.db.bases import base_names, stacks
 from deltareg.db.bases.rows import BaseRow, HubIdRow
 from deltareg.db.channels.channels import pointers
+from deltareg.db.channels.rows import PointerRow
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.referrer_rows import ReferrerRow
 from deltareg.db.lines.referrers import referrer_rows
@@ -53,8 +54,13 @@ def line_of(row: VersionColumns) -> LineRef:
     return LineRef(present(row.namespace), present(row.line))
 
 
-def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[VersionInfo]:
-    """Describe versions; verdicts, channels and revocations are looked up once for all of them."""
+def describe_versions(
+    conn: sa.Connection, rows: Sequence[VersionRow], *, serving: Sequence[PointerRow] | None = None
+) -> list[VersionInfo]:
+    """Describe versions; verdicts, channels and revocations are looked up once for all of them.
+
+    `serving` is what the channels of their lines serve, where that is known already.
+    """
     suite = built_in(DEFAULT_SUITE)
     ids = [row.id for row in rows]
     outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
@@ -62,7 +68,7 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
     signatures = signatures_of(conn, rows)
     passed_over = superseding_versions(conn, [row.id for row in rows if row.id not in outcomes], suite=suite.name)
     channels: dict[int, list[str]] = {}
-    for pointer in pointers(conn, sorted({row.delta_id for row in rows})):
+    for pointer in pointers(conn, {row.delta_id for row in rows}) if serving is None else serving:
         channels.setdefault(pointer.version, []).append(pointer.name)
     return [
         _describe_version(

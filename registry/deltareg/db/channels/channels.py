@@ -1,6 +1,6 @@
 """Channels, their ledgers and quarantines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.channels.floors import floor_columns
 from deltareg.db.channels.rows import ChannelRow, PointerRow, RevisionRow, StandingRow
+from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
 from deltareg.db.sql.prepared import PreparedQuery
@@ -157,47 +158,14 @@ def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int
     return fetch_one(conn, newest_first.offset(back).limit(1), RevisionRow)
 
 
-def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerRow]:
+def pointers(conn: sa.Connection, delta_ids: Iterable[int]) -> Sequence[PointerRow]:
     """List (delta_id, channel, version number, version id) of channels that serve a version."""
-    query = (
-        sa.select(channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version"))
-        .join(
-            revisions,
-            sa.and_(
-                revisions.c.channel_id == channels.c.id,
-                revisions.c.number == channels.c.revision,
-                channels.c.deleted_at.is_(None),
-            ),
-        )
-        .join(versions, versions.c.id == revisions.c.version_id)
-        .where(channels.c.delta_id.in_(delta_ids))
-        .order_by(channels.c.id)
-    )
-    return fetch_all(conn, query, PointerRow)
+    return _POINTERS.all(conn, lines=write_ids(delta_ids))
 
 
-def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[StandingRow]:
-    """List (delta_id, name, policy, kind, ends_at) of the channels that have a ledger."""
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id,
-        revisions.c.number == channels.c.revision,
-        channels.c.deleted_at.is_(None),
-    )
-    query = (
-        sa.select(
-            channels.c.delta_id,
-            channels.c.name,
-            channels.c.policy,
-            revisions.c.kind,
-            freezes.c.ends_at,
-            *floor_columns(),
-        )
-        .join(revisions, newest)
-        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
-        .where(channels.c.delta_id.in_(delta_ids))
-        .order_by(channels.c.id)
-    )
-    return fetch_all(conn, query, StandingRow)
+def standings(conn: sa.Connection, delta_ids: Iterable[int]) -> Sequence[StandingRow]:
+    """List (delta_id, name, policy, kind, ends_at) of the channels that a freeze or a window may stop."""
+    return _STANDINGS.all(conn, lines=write_ids(delta_ids))
 
 
 def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
@@ -312,3 +280,44 @@ _NAMED: Final = PreparedQuery(
     ),
     ChannelRow,
 )
+_LINES: Final = sa.bindparam("lines", type_=sa.Text)
+_IS_NEWEST: Final = sa.and_(
+    revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision, channels.c.deleted_at.is_(None)
+)
+_POINTERS: Final = PreparedQuery(
+    sa.select(channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version"))
+    .join(revisions, _IS_NEWEST)
+    .join(versions, versions.c.id == revisions.c.version_id)
+    .where(among(channels.c.delta_id, _LINES))
+    .order_by(channels.c.id),
+    PointerRow,
+)
+
+
+def _select_standings() -> sa.Select[*tuple[Any, ...]]:
+    """Select the channels of lines that may be frozen: most have neither a freeze nor a window."""
+    each = (
+        sa.select(
+            channels.c.delta_id,
+            channels.c.name,
+            channels.c.policy,
+            revisions.c.kind,
+            freezes.c.ends_at,
+            *floor_columns(),
+            channels.c.id,
+        )
+        .join(revisions, _IS_NEWEST)
+        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+        .where(among(channels.c.delta_id, _LINES))
+        .subquery("each_channel")
+    )
+    policies = (each.c.policy, each.c.server_floor, each.c.namespace_floor)
+    windows = (policy["freeze"].as_string().is_not(None) for policy in policies)
+    return (
+        sa.select(*(column for column in each.c if column.name != "id"))
+        .where(sa.or_(each.c.kind == "freeze", *windows))
+        .order_by(each.c.id)
+    )
+
+
+_STANDINGS: Final = PreparedQuery(_select_standings(), StandingRow)

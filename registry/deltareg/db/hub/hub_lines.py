@@ -5,14 +5,14 @@ the newest, or the lines from the newest. What a caller may not see is left out 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
-from deltareg.db.hub.rows import ListedRepositoryRow
+from deltareg.db.hub.rows import ListedRepositoryRow, NamedVersionRow
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.tables import deltas, namespaces, search_terms, versions
 
@@ -34,6 +34,17 @@ class RepositoryFilter:
     namespace: str = ""
     parts: Sequence[str] = ()
     terms: Sequence[Sequence[str]] = ()
+
+
+def named_versions(conn: sa.Connection, delta_id: int, *, limit: int) -> Sequence[NamedVersionRow]:
+    """List what names the versions of a line, newest first; deleted ones are left out."""
+    query = (
+        sa.select(*(versions.c[field.name] for field in fields(NamedVersionRow)))
+        .where(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.number.desc())
+        .limit(limit)
+    )
+    return fetch_all(conn, query, NamedVersionRow)
 
 
 def repositories_by_name(

@@ -53,3 +53,13 @@ class ListedRepositoryRow:
     visibility: str
     created_at: int
     newest_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamedVersionRow:
+    """A version by all that names it."""
+
+    number: int
+    manifest_digest: str
+    semver: str | None
+    labels: dict[str, str]

@@ -15,7 +15,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.document import PackedDocuments, StoredDocuments, pack_map
-from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_known, fetch_one
+from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
 from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import (
     base_identities,
@@ -190,8 +190,7 @@ def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Versio
     wanted = list(ids)
     if len(wanted) == 1:  # what a channel serves, asked for all the time
         return {row.id: row for row in _BY_ID.all(conn, version_id=wanted[0])}
-    query = select_versions().where(versions.c.id.in_(wanted))
-    return {row.id: row for row in fetch_each(conn, query, VersionRow)}
+    return {row.id: row for row in _BY_IDS.all(conn, ids=write_ids(wanted))}
 
 
 def content(conn: sa.Connection, version_id: int) -> StoredDocuments:
@@ -336,3 +335,6 @@ def restore_version(conn: sa.Connection, version_id: int) -> None:
 
 
 _BY_ID: Final = PreparedQuery(select_versions().where(versions.c.id == sa.bindparam("version_id")), VersionRow)
+_BY_IDS: Final = PreparedQuery(
+    select_versions().where(among(versions.c.id, sa.bindparam("ids", type_=sa.Text))), VersionRow
+)

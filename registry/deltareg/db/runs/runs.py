@@ -186,8 +186,6 @@ def run_rows(
         query = query.where(IS_OF_RARE_STATE)
     if what in RARE_KINDS:
         query = query.where(IS_OF_RARE_KIND)
-    if state in {"queued", "running"}:
-        query = query.where(ACTIVE)
     if before is not None:
         query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < before)
     return fetch_all(conn, query, ShownRunRow)

@@ -35,7 +35,7 @@ def fetch_all(conn: sa.Connection, query: sa.Executable, row: type[R]) -> list[R
     """
     result = conn.execute(query)
     build = _builder(row, tuple(result.keys()))
-    return [build(result_row) for result_row in result]
+    return [build(result_row) for result_row in result.all()]  # one by one costs twice as much
 
 
 def fetch_each(conn: sa.Connection, query: sa.Executable, row: type[R]) -> Iterator[R]:

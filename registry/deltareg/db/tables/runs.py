@@ -110,7 +110,7 @@ _DEAD = runs.c.state == sa.literal_column("'dead'")
 sa.Index("ix_runs_dead", runs.c.namespace_id, runs.c.finished_at, sqlite_where=_DEAD, postgresql_where=_DEAD)
 
 # The lists of what is rare, newest first: of states, and of kinds. What is common is come upon soon.
-RARE_STATES = ("dead", "cancelled")
+RARE_STATES = ("queued", "running", "dead", "cancelled")
 IS_OF_RARE_STATE = runs.c.state.in_([sa.literal_column(f"'{name}'") for name in RARE_STATES])
 sa.Index(
     "ix_runs_rare_states",

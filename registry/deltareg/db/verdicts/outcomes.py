@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.fetch import fetch_all, fetch_each
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.sql.upsert import batches
 from deltareg.db.tables import (
     base_identities,
@@ -98,18 +100,8 @@ def newest_outcomes(
     conn: sa.Connection, version_ids: Iterable[int], *, suite: str, suite_digest: str
 ) -> dict[int, OutcomeRow]:
     """Return the newest outcome of a suite, at the given digest, by version."""
-    query = (
-        sa.select(verdicts.c.version_id, shown_outcome().label("verdict"), warns().label("warns"))
-        .join(versions, of_own_base())
-        .where(
-            is_for_all(),
-            verdicts.c.version_id.in_(list(version_ids)),
-            is_of_suite(sa.literal(suite)),
-            verdicts.c.suite_digest == suite_digest,
-        )
-        .order_by(verdicts.c.created_at, verdicts.c.id)
-    )
-    return {row.version_id: row for row in fetch_each(conn, query, OutcomeRow)}
+    rows = _NEWEST.all(conn, ids=write_ids(version_ids), suite=suite, suite_digest=suite_digest)
+    return {row.version_id: row for row in rows}
 
 
 def is_of_suite(name: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
@@ -170,3 +162,17 @@ def of_own_identity() -> sa.ColumnElement[bool]:
         base_identities.c.base_id == versions.c.base_id, ~sa.exists(own)
     )
     return ~sa.exists(other.correlate(versions, verdicts))
+
+
+_NEWEST: Final = PreparedQuery(
+    sa.select(verdicts.c.version_id, shown_outcome().label("verdict"), warns().label("warns"))
+    .join(versions, of_own_base())
+    .where(
+        is_for_all(),
+        among(verdicts.c.version_id, sa.bindparam("ids", type_=sa.Text)),
+        is_of_suite(sa.bindparam("suite", type_=sa.Text)),
+        verdicts.c.suite_digest == sa.bindparam("suite_digest", type_=sa.Text),
+    )
+    .order_by(verdicts.c.created_at, verdicts.c.id),
+    OutcomeRow,
+)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.channels import channels as channel_queries
+from deltareg.db.hub.hub_lines import named_versions
+from deltareg.db.hub.rows import NamedVersionRow
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
@@ -78,7 +80,7 @@ def look_for_commits(
 
 
 def _refs_of(conn: sa.Connection, caller: Caller, delta: HubLine, main: Main) -> HubRefs:
-    rows = queries.version_rows(conn, delta.row_id, before=None, limit=_MOST)
+    rows = named_versions(conn, delta.row_id, limit=_MOST)
     branches: list[NamedCommit] = []
     try:
         newest = version_meant(conn, caller, delta, MAIN, main=main)
@@ -102,5 +104,5 @@ def _main(snapshot: Snapshot) -> NamedCommit:
     return NamedCommit(MAIN, snapshot.commit)
 
 
-def _commit(row: VersionRow) -> str:
+def _commit(row: VersionRow | NamedVersionRow) -> str:
     return commit_of(row.manifest_digest)

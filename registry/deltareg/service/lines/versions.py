@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.bases import stacks
 from deltareg.db.channels import channels as channel_queries
+from deltareg.db.channels.rows import PointerRow
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.rows import ListedLineRow
@@ -44,9 +45,10 @@ def list_lines(
         digest = str(built_in(DEFAULT_SUITE).digest)
         conditions = replace(only, suite_digest=digest, sight=caller.sight)
         rows = delta_queries.line_rows(conn, only=conditions, after=after, limit=check_limit(limit) + 1)
-        newest = _newest(conn, caller, rows)
+        pointers = channel_queries.pointers(conn, [row.id for row in rows])
+        newest = _newest(conn, caller, rows, pointers)
         serving: dict[int, dict[str, int]] = {}
-        for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
+        for pointer in pointers:
             serving.setdefault(pointer.delta_id, {})[pointer.name] = pointer.number
         frozen = frozen_channels(conn, [row.id for row in rows])
     return page(
@@ -151,9 +153,11 @@ def delete_version(registry: Registry, caller: Caller, ref: Ref, *, dry_run: boo
     return (try_transaction if dry_run else with_retry)(registry.engine, transaction)
 
 
-def _newest(conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow]) -> dict[int, VersionInfo]:
+def _newest(
+    conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow], pointers: Sequence[PointerRow]
+) -> dict[int, VersionInfo]:
     versions = queries.versions_by_ids(conn, [row.newest_id for row in rows if row.newest_id is not None])
-    infos = [veil_base(caller, info) for info in describe_versions(conn, list(versions.values()))]
+    infos = [veil_base(caller, info) for info in describe_versions(conn, list(versions.values()), serving=pointers)]
     return dict(zip(versions, infos, strict=True))
 
 
