@@ -1,9 +1,7 @@
 """The queue as people and autoscalers see it: running and waiting runs, their places, and depth."""
 
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
-from itertools import islice
 
 import sqlalchemy as sa
 
@@ -11,7 +9,7 @@ from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.runs.rows import DepthRow, QueuedRunRow
 from deltareg.db.runs.runs import select_runs
-from deltareg.db.runs.turns import EXPIRED, ORDER, WAITS, in_turn, places
+from deltareg.db.runs.turns import EXPIRED, ORDER, WAITS, next_in_line, places
 from deltareg.db.runs.worker_rows import BusyWorkerRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
@@ -47,8 +45,8 @@ def _next_rows(conn: sa.Connection, *, offset: int, limit: int) -> Sequence[Queu
     """List as `queue_rows` does, of the whole queue: it reads no more of it than it lists."""
     held = sa.select(runs.c.id).where(runs.c.state == sa.literal_column("'running'"), ~EXPIRED).order_by(*ORDER)
     order: list[tuple[str, int | None]] = [(run_id, None) for run_id in conn.execute(held).scalars()]
-    waiting = islice(in_turn(lambda: nullcontext(conn), among=WAITS, at_once=True), max(0, offset + limit - len(order)))
-    order += [(run.id, place) for place, run in enumerate(waiting, 1)]
+    waiting = next_in_line(conn, limit=max(0, offset + limit - len(order)))
+    order += [(run_id, place) for place, run_id in enumerate(waiting, 1)]
     listed = dict(order[offset : offset + limit])
     query = select_runs().add_columns(sa.null().label("place")).where(runs.c.id.in_(listed))
     rows = {row.id: row for row in fetch_all(conn, query, QueuedRunRow)}

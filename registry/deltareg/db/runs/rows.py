@@ -72,6 +72,23 @@ class ClaimableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotRow:
+    """A place in the queue: it is for some run of a priority and a namespace."""
+
+    priority: int
+    namespace_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MembersRow:
+    """The ids of the next runs of a priority and a namespace, parted by commas."""
+
+    priority: int
+    namespace_id: int | None
+    members: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldRunRow:
     """A worker, and the namespace of the run that it holds, if it holds one."""
 

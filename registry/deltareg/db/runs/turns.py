@@ -11,17 +11,18 @@ neither another namespace's single run nor that of a colleague, and a claim read
 indexes, however long the queue is.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from deltareg.db.runs.rows import ClaimableRow, PlaceRow, ShownRunRow
+from deltareg.db.runs.rows import ClaimableRow, MembersRow, PlaceRow, ShownRunRow, SlotRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import bases, deltas, namespaces, runs, versions
 from deltareg.db.tables.runs import ACTIVE
 
@@ -71,29 +72,20 @@ def place(conn: sa.Connection, lane: Lane, *, created_by: int | None) -> PlaceRo
 
 
 def in_turn(
-    reading: Callable[[], AbstractContextManager[sa.Connection]],
-    *conditions: sa.ColumnElement[bool],
-    among: sa.ColumnElement[bool] = CLAIMABLE,
-    at_once: bool = False,
+    reading: Callable[[], AbstractContextManager[sa.Connection]], *conditions: sa.ColumnElement[bool]
 ) -> Iterator[ClaimableRow]:
-    """Yield runs that wait, the next one first, read a page at a time. No row is locked.
+    """Yield runs that may be claimed, the next one first, read a page at a time. No row is locked.
 
     Args:
         reading: Opens a transaction that reads; the caller may write between two runs.
         conditions: What the runs have to be.
-        among: Which runs there are; those that may be claimed are queued, or their lease has expired
-            with attempts left.
-        at_once: Whether to read the runs of all namespaces of a page together, for who lists them;
-            who claims one needs those of the first alone.
     """
     lanes: dict[Lane, deque[ClaimableRow]] = {}
     last: dict[Lane, ClaimableRow] = {}
-    conditions = (ACTIVE, among, *conditions)
+    conditions = (ACTIVE, CLAIMABLE, *conditions)
     behind: sa.ColumnElement[bool] = sa.true()
     while slots := _page(reading, ORDER, conditions, behind):
         of_page = [lane_of(slot) for slot in slots]
-        if at_once:
-            _fill(reading, lanes, Counter(of_page), conditions, last)
         for index, lane in enumerate(of_page):
             if not lanes.setdefault(lane, deque()):
                 is_next = sa.and_(_is_in(lane), _is_behind_inside(last.get(lane)))
@@ -102,28 +94,6 @@ def in_turn(
                 last[lane] = lanes[lane].popleft()
                 yield last[lane]
         behind = _is_behind(slots[-1])
-
-
-def _fill(
-    reading: Callable[[], AbstractContextManager[sa.Connection]],
-    lanes: dict[Lane, deque[ClaimableRow]],
-    wanted: Mapping[Lane, int],
-    conditions: Sequence[sa.ColumnElement[bool]],
-    last: Mapping[Lane, ClaimableRow],
-) -> None:
-    """Read the next runs of several lanes, as many of each as are wanted, in one statement."""
-    query = sa.select(*_COLUMNS).where(*conditions).order_by(*INSIDE)
-    parts = [
-        query.where(_is_in(lane), _is_behind_inside(last.get(lane))).limit(count).subquery()
-        for lane, count in wanted.items()
-        if not lanes.get(lane)
-    ]
-    if not parts:
-        return
-    with reading() as conn:
-        rows = fetch_all(conn, sa.union_all(*(sa.select(part) for part in parts)), ClaimableRow)
-    for row in sorted(rows, key=lambda row: (row.turn_inside, row.created_at, row.id)):
-        lanes.setdefault(lane_of(row), deque()).append(row)
 
 
 def lane_of(run: ClaimableRow | ShownRunRow) -> Lane:
@@ -193,6 +163,12 @@ def places() -> sa.Subquery:
     return sa.select(members.c.id, slots.c.place).select_from(members.join(slots, is_same)).subquery("places")
 
 
+def next_in_line(conn: sa.Connection, *, limit: int) -> list[str]:
+    """List the ids of the runs that wait, the next one first, up to a limit; it reads no more of the queue."""
+    lanes = {(row.priority, row.namespace_id): iter(row.members.split(",")) for row in _MEMBERS.all(conn, wanted=limit)}
+    return [next(lanes[slot.priority, slot.namespace_id]) for slot in _SLOTS.all(conn, wanted=limit)]
+
+
 _COLUMNS = tuple(runs.c[one.name] for one in fields(ClaimableRow))
 
 
@@ -233,3 +209,42 @@ def _last(column: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]) ->
 
 def _after(own: sa.ColumnElement[int], served: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     return 1 + sa.case((own > served, own), else_=served)
+
+
+# Written out: as a parameter it would be put into the text at each run, which a prepared query is not made for.
+_COMMA: Final[Any] = sa.literal_column("','", sa.Text)
+
+
+def _select_slots() -> sa.Select[int, int | None]:
+    """Select the lanes of the runs that wait, in the order of their turns."""
+    wanted = sa.bindparam("wanted", type_=sa.BigInteger)
+    query = sa.select(runs.c.priority, runs.c.namespace_id).where(ACTIVE, WAITS)
+    return query.order_by(*ORDER).limit(wanted)
+
+
+def _select_members() -> sa.Select[int, int | None, str]:
+    """Select the lanes of these, and the ids of those that are next in each: at least as many as it has places."""
+    slots = _select_slots().cte("slots")
+    lanes = (
+        sa.select(slots.c.priority, slots.c.namespace_id, sa.func.count().label("places"))
+        .group_by(slots.c.priority, slots.c.namespace_id)
+        .cte("lanes")
+    )
+    most = sa.select(sa.func.max(lanes.c.places)).scalar_subquery()
+
+    def members(is_in: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
+        query = sa.select(runs.c.id).where(ACTIVE, WAITS, runs.c.priority == lanes.c.priority, is_in)
+        ordered = query.order_by(*INSIDE).limit(most).correlate(lanes).subquery("ordered")
+        return sa.select(sa.func.aggregate_strings(ordered.c.id, _COMMA)).correlate(lanes).scalar_subquery()
+
+    # Apart, as an index is of use to each of them and to no condition of both.
+    own, shared = members(runs.c.namespace_id == lanes.c.namespace_id), members(runs.c.namespace_id.is_(None))
+    return sa.select(
+        lanes.c.priority,
+        lanes.c.namespace_id,
+        sa.case((lanes.c.namespace_id.is_(None), shared), else_=own).label("members"),
+    )
+
+
+_SLOTS: Final = PreparedQuery(_select_slots(), SlotRow)
+_MEMBERS: Final = PreparedQuery(_select_members(), MembersRow)
