@@ -174,7 +174,7 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
             channels.c.deleted_at.is_(None),
         )
         query = query.where(serves)
-    newest, is_newest = versions.alias("newest"), newest_id(deltas.c.id)
+    newest = versions.alias("newest")
     conditions: list[sa.ColumnElement[bool]] = []
     if only.base is not None:
         base_id = sa.select(bases.c.id).where(bases.c.name == only.base).scalar_subquery()
@@ -182,14 +182,25 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
     if only.kind is not None:
         conditions.append(newest.c.kind == only.kind)
     if only.text is not None:
-        query = query.where(_mentions(only.text, is_newest))
+        query = query.where(_mentions(only.text, newest_id(deltas.c.id)))
     conditions += [label.is_on(newest) for label in only.labels]
     if only.verdict is not None:
         outcome = sa.func.coalesce(_newest_outcome(newest, only.suite_digest), "none")
         conditions.append(outcome == only.verdict)
     if not conditions:
         return query
-    return query.where(sa.exists().where(newest.c.id == is_newest, *conditions))
+    return query.where(_of_newest(newest, deltas.c.id, sa.and_(*conditions)))
+
+
+def _of_newest(
+    newest: sa.FromClause, delta_id: sa.ColumnElement[int], what: sa.ColumnElement[bool]
+) -> sa.ColumnElement[bool]:
+    """Ask something of a line's newest version: as a value, which is found line by line, by an index.
+
+    Of a condition that it exists, PostgreSQL makes a join, and reads all versions of a base for it.
+    """
+    found = sa.select(what).where(newest.c.delta_id == delta_id, newest.c.deleted_at.is_(None))
+    return found.order_by(newest.c.number.desc()).limit(1).correlate_except(newest).scalar_subquery()
 
 
 def newest_id(delta_id: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
