@@ -11,6 +11,7 @@ from deltareg.db.access.sight import VisibleLines
 from deltareg.db.channels.fleet_rows import AgentRow, FollowerRow, FollowerStateRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.page_size import rows_at_most
 from deltareg.db.sql.upsert import insert
 from deltareg.db.tables import agents, channels, deltas, followers, namespaces, principals, revisions, versions
 
@@ -95,7 +96,7 @@ def follower_rows(
 
     With a digest, or the beginning of one, only those that serve such a version.
     """
-    query = in_sight(select_followers(), sight).order_by(followers.c.id).limit(limit)
+    query = in_sight(select_followers(), sight).order_by(followers.c.id).limit(rows_at_most(limit))
     if delta_id is not None:
         query = query.where(channels.c.delta_id == delta_id)
     if channel_id is not None:

@@ -12,6 +12,7 @@ from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.rows import LineRow, ListedLineRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.page_size import rows_at_most
 from deltareg.db.tables import audit, bases, channels, deltas, line_counts, namespaces, search_terms, verdicts, versions
 from deltareg.db.verdicts.signing import is_for_all, shown_outcome
 
@@ -143,7 +144,7 @@ def line_rows(conn: sa.Connection, *, only: LineFilter, after: str | None, limit
         .join(namespaces, deltas.c.namespace_id == sa.func.coalesce(namespaces.c.id, 0))
         .where(deltas.c.deleted_at.is_(None))
         .order_by(namespace, name)
-        .limit(limit)
+        .limit(rows_at_most(limit))
     )
     lines = _filter_lines(lines, only)
     if after is not None:

@@ -40,10 +40,11 @@ from deltareg.db.upkeep.holds import is_held
 from deltareg.db.upkeep.rows import StrandedRow
 
 _DAY_US = 86_400 * US_PER_S
-IS_REFERENCED = sa.or_(
-    sa.exists().where(version_packs.c.pack_id == packs.c.id),
-    sa.exists().where(base_packs.c.pack_id == packs.c.id),
-    sa.exists().where(form_packs.c.pack_id == packs.c.id),
+# Each for itself: of one condition that none of them is so, PostgreSQL makes no joins.
+IS_UNREFERENCED = sa.and_(
+    ~sa.exists().where(version_packs.c.pack_id == packs.c.id),
+    ~sa.exists().where(base_packs.c.pack_id == packs.c.id),
+    ~sa.exists().where(form_packs.c.pack_id == packs.c.id),
 )
 
 
@@ -204,7 +205,7 @@ def unreferenced_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequen
     """List live packs that no version and no base needs."""
     query = (
         sa.select(packs.c.id, packs.c.size_bytes)
-        .where(packs.c.state == "live", packs.c.id > after, ~IS_REFERENCED)
+        .where(packs.c.state == "live", packs.c.id > after, IS_UNREFERENCED)
         .order_by(packs.c.id)
         .limit(limit)
     )
@@ -276,7 +277,7 @@ def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: s
         .with_for_update(skip_locked=True)
     )
     locked = list(conn.execute(locking).scalars())
-    looking = sa.select(packs.c.id).where(packs.c.id.in_(locked), ~IS_REFERENCED)
+    looking = sa.select(packs.c.id).where(packs.c.id.in_(locked), IS_UNREFERENCED)
     return list(conn.execute(looking).scalars())
 
 

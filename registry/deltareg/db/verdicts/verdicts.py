@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
+from deltareg.db.sql.page_size import rows_at_most
 from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.sql.upsert import batches
 from deltareg.db.tables import (
@@ -133,7 +134,7 @@ def verdict_rows(
         query = query.where(verdicts.c.suite == suite)
     if before is not None:
         query = query.where(sa.tuple_(verdicts.c.created_at, verdicts.c.id) < before)
-    return fetch_all(conn, query.limit(limit), VerdictRow)
+    return fetch_all(conn, query.limit(rows_at_most(limit)), VerdictRow)
 
 
 def newest_verdicts(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[VerdictRow]:
