@@ -7,11 +7,14 @@ import re
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
 )
+_BREAKS = re.compile(r"[\t\r\n]+")
 
 
 def clean(text: str) -> str:
     """Make foreign text safe to print on one line."""
-    return _UNSAFE.sub("", re.sub(r"[\t\r\n]+", " ", text))
+    if text.isprintable():  # most is, and holds nothing of what is taken out
+        return str(text)  # markup as well, which is foreign text here
+    return _UNSAFE.sub("", _BREAKS.sub(" ", text))
 
 
 def clean_lines(text: str) -> str:
