@@ -16,7 +16,6 @@ ANSWERS_MORE = {
     "hub refs",
     "queue",
     "page runs",
-    "page bisect",
     "page lineage",
     "page plan",
     "page storage",
