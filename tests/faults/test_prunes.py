@@ -68,7 +68,7 @@ def test_a_killed_run_leaves_what_is_kept_and_the_next_ends_the_work(processes, 
     for _ in range(LEFTOVERS):
         drill.store.write(fresh_key(sha256_of(uuid4().bytes), attempt=AgeKeys().mark), [b"x"])
     newest = verify_all(drill.store)
-    halves = []
+    halves, whole = [], 0
 
     for number in range(KILLS):
         copy = tmp_path / f"copy-{number}"
@@ -112,7 +112,7 @@ def test_backups_beside_pruning_are_whole_wherever_both_are_killed(processes, sq
                 drill.prune(is_killed=seed.random() < 0.5)
                 turns.append(1)
 
-        drill.back_up(0)
+        known = drill.back_up(0)
         pruner = threading.Thread(target=prune_on)
         pruner.start()
         try:
