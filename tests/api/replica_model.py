@@ -116,6 +116,8 @@ class Model:
         if token is not None and not token.is_live:
             return 401, None
         is_known = namespace in self.namespaces and line in self.lines
+        if who is None and what == "page":
+            return 401, None
         if not self.sees(who):
             is_of_hub = what in {"refs", "file"}
             return 404 if is_of_hub else {None: 401, LIMITED: 403}.get(who, 404), None
@@ -149,6 +151,9 @@ class Model:
             "reason": one.reason,
             "is_frozen": one.is_frozen,
         }
+
+    def page(self, _who):
+        return True
 
     def refs(self, who):
         branches = {one.name: self.commit(one.serves) for one in self.channels if one.serves and not one.is_deleted}

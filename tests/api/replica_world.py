@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tests.signers import key_of
 PEOPLE = ("ann", "bob", "cyd", LIMITED)
 MEMBERS, GROUP = {"ann", "readers"}, {"cyd"}
 NAMESPACES, LINES = ("lab", "den"), ("chat", "talk")
+_IDLE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class World(VersionSteps, AccessSteps):
             for token in (secret, own)
         )
         self.numbers = count(1)
+        self._sent_at = [0.0] * len(servers)
+        self._cookies: dict[tuple[int, Token | None], str] = {}
         self.admin = Token(ADMIN, secret, 0)
         self.tried: Counter[tuple[str, bool]] = Counter()
         self.model = self._make(folder)
@@ -68,11 +72,30 @@ class World(VersionSteps, AccessSteps):
         """Send a request as if from an address of its own: many send tokens that ended."""
         number = next(self.numbers)
         headers["X-Forwarded-For"] = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        if token is not None:
+        if path.startswith("/ui/"):
+            headers["Cookie"] = self._cookies.get((server, token), "")
+        elif token is not None:
             headers["Authorization"] = f"Bearer {token.secret}"
         if body is not None:
             headers["Content-Type"] = "application/json"
-        self.wires[server].request(method, path, None if body is None else json.dumps(body), headers)
+        self._send(server, method, path, None if body is None else json.dumps(body), headers)
+
+    def _send(self, server, method, path, body, headers):
+        if time.monotonic() - self._sent_at[server] > _IDLE_S:
+            self.wires[server].close()  # it opens again by itself; the server gives up one that rests for long
+        self._sent_at[server] = time.monotonic()
+        self.wires[server].request(method, path, body, headers)
+
+    def log_in(self, token):
+        """Log a browser in on each server, where the token still lives and did not do so before."""
+        for server in range(len(self.wires)):
+            if token is None or not token.is_live or (server, token) in self._cookies:
+                continue
+            code = self.send(server, "POST", f"{API}/sessions", token).fields["code"]
+            form = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+            self._send(server, "POST", "/ui/login", f"code={code}", form)
+            cookie = self.finish(server).headers["Set-Cookie"]
+            self._cookies[server, token] = cookie.partition(";")[0]
 
     def finish(self, server):
         """Read the answer to the request that was sent to a server."""
