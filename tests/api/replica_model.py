@@ -116,8 +116,8 @@ class Model:
         if token is not None and not token.is_live:
             return 401, None
         is_known = namespace in self.namespaces and line in self.lines
-        if who is None and what == "page":
-            return 401, None
+        if who is None and (what == "page" or (self.sees(None) and namespace not in self.namespaces)):
+            return 404 if what in {"refs", "file"} else 401, None
         if not self.sees(who):
             is_of_hub = what in {"refs", "file"}
             return 404 if is_of_hub else {None: 401, LIMITED: 403}.get(who, 404), None

@@ -204,6 +204,7 @@ def world(processes, database_url, tmp_path):
         yield World(servers, secret, tmp_path, stack)
 
 
+@pytest.mark.slow
 def test_a_change_on_one_server_holds_on_both(world):
     asked = [play(world, seed) for seed in range(FEW)]
 
