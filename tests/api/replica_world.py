@@ -105,7 +105,6 @@ class World(VersionSteps, AccessSteps):
     def step(self, server, what, *named):
         """Do a step on one of the servers; what it refuses changes nothing."""
         done = getattr(self, what)(server, *named)
-        assert done in {True, False}, (what, named, done)
         self.tried[what, done] += 1
         return done
 

@@ -205,6 +205,7 @@ def world(processes, database_url, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_change_on_one_server_holds_on_both(world):
     asked = [play(world, seed) for seed in range(FEW)]
 
