@@ -78,6 +78,10 @@ PAGES = [
     "/ui/audit/check",
 ]
 MORE = {
+    # Of a line of any length no more is read than it shows: the numbers, and how many there are beside them.
+    f"{LINE}/bisect": 7,
+    f"{LINE}/bisect?v1=good&v3=bad": 7,
+    f"{LINE}/bisect?v1=good&v2=good&v3=bad": 7,
     "/ui/audit/check": 14,
     "/ui/access?namespace=team": 7,
     "/ui/deltas/team/lora/v2": 8,
