@@ -1,0 +1,219 @@
+"""Eight clients at once on a filled registry: `python tests/benchmarks/bench_crowd.py`.
+
+A registry is filled as `make fill` does and served by a process of its own. Eight connections ask it
+without a pause: resolves, pages of lists, and rollbacks, each client of another line; then all of it
+mixed, as a day is. `--registry URL FOLDER` takes a filled registry that is there. A table tells how
+long an answer takes in the middle, in 99 of 100 cases, and at most.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count, repeat
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import httpx
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from deltareg.wire import API
+from tests.benchmarks.page import write_page
+from tests.scale.filled import DATABASES, empty_database, fill, live_template, serving
+from tests.scale.plan import FillPlan
+
+_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_BUSY = "scale0/line0"
+_MIX = 20
+"""Of so many things that a client asks, one is a page of a list, one a rollback, and the rest resolves."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs in a process of its own."""
+
+    url: str
+    token: str
+
+
+@dataclass
+class Crowded:
+    """One client, with a line of its own to roll back.
+
+    Attributes:
+        http: Its connection.
+        line: Its line.
+        numbers: The versions that it rolls back to, in turn.
+    """
+
+    http: httpx.Client
+    line: str
+    numbers: tuple[int, int]
+    moves: Iterator[int] = field(default_factory=count)
+
+    def get(self, path: str) -> None:
+        """Ask for something below the API.
+
+        Raises:
+            SystemExit: The answer is a failure.
+        """
+        _expect(self.http.get(f"{API}{path}"))
+
+    def roll_back(self) -> None:
+        """Move the channel of this client's own line to the other of two versions, as the client does."""
+        path = f"{API}/deltas/{self.line}/channels/prod"
+        seen = _expect(self.http.get(path)).headers["ETag"]
+        body = {"kind": "rollback", "version": self.numbers[next(self.moves) % 2], "reason": "measured"}
+        _expect(self.http.post(f"{path}/revisions", json=body, headers={"If-Match": seen}))
+
+
+Ask = Callable[[Crowded], None]
+Asked = Callable[[], Iterable[tuple[str, Ask]]]
+ASKED: Mapping[str, Ask] = {
+    "resolve by channel": lambda client: client.get(f"/resolve?ref={_BUSY}@prod"),
+    "resolve by channel, slim": lambda client: client.get(f"/resolve?ref={_BUSY}@prod&slim=true"),
+    "a page of a line's versions": lambda client: client.get(f"/deltas/{_BUSY}/versions"),
+    "a page of lines": lambda client: client.get("/deltas"),
+    "rollback, two requests": Crowded.roll_back,
+}
+
+
+def mixed() -> Iterator[tuple[str, Ask]]:
+    """Give what a client asks through a day: resolves, and now and then a list and a move."""
+    resolve, _, _, lines, move = ASKED.items()
+    for number in count():
+        yield {0: lines, _MIX // 2: move}.get(number % _MIX, resolve)
+
+
+def _expect(answer: httpx.Response) -> httpx.Response:
+    if answer.is_error:
+        raise SystemExit(f"{answer.request.url}: {answer.status_code} {answer.text[:300]}")
+    return answer
+
+
+def main() -> None:
+    """Measure, print and perhaps write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--versions", type=int, default=100_000)
+    parser.add_argument("--database", choices=DATABASES, action="append", help="one of both")
+    parser.add_argument("--registry", nargs=2, metavar=("URL", "FOLDER"), help="a filled one that is there")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each row of the table")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
+    options = parser.parse_args()
+    blocks = []
+    for kind in options.database or DATABASES:
+        block = []
+        for line in table(kind, options):
+            print(line, flush=True)
+            block.append(line)
+        blocks.append("\n".join(block))
+    if options.write_docs:
+        write_page(_PAGE, "crowd", "\n\n".join(blocks))
+
+
+def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of one database."""
+    with ExitStack() as stack:
+        if options.registry:
+            url, folder = options.registry[0], Path(options.registry[1])
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dr-crowd-")))
+            url = stack.enter_context(empty_database(kind, folder))
+            fill(url, folder, FillPlan(options.versions), live_template(url, folder, tensors=8))
+        served = stack.enter_context(in_its_process(url, folder))
+        crowd = stack.enter_context(clients(served, options.clients))
+        yield f"{kind}, {options.versions:,} versions, {options.clients} clients"
+        yield f"{'':<34}{'of':>8}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}"
+        yield from told(crowd, options.seconds)
+        yield f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
+
+
+@contextmanager
+def in_its_process(url: str, folder: Path) -> Iterator[Served]:
+    """Serve a filled registry from a process of its own until the block ends."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(url, folder, theirs))
+    process.start()
+    try:
+        yield Served(*ours.recv())
+    finally:
+        ours.close()
+        process.join()
+
+
+def _serve(url: str, folder: Path, told_by: Connection) -> None:
+    with serving(url, folder) as server:
+        told_by.send((server.url, server.admin_token))
+        with suppress(EOFError):
+            told_by.recv()  # until the other end is closed
+
+
+@contextmanager
+def clients(served: Served, number: int) -> Iterator[list[Crowded]]:
+    """Make clients, each with a line that has two versions to roll back to."""
+    headers = {"Authorization": f"Bearer {served.token}"}
+    with ExitStack() as stack:
+        made = [
+            stack.enter_context(httpx.Client(base_url=served.url, headers=headers, timeout=300)) for _ in range(number)
+        ]
+        lines = lines_to_move(made[0])
+        yield [Crowded(http, *next(lines)) for http in made]
+
+
+def lines_to_move(http: httpx.Client) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Give lines but the busiest, with two versions that `prod` has served."""
+    query: dict[str, str | int] = {"channel": "prod", "limit": 200}
+    for line in http.get(f"{API}/deltas", params=query).raise_for_status().json()["items"]:
+        served = http.get(f"{API}/deltas/{line['ref']}/channels/prod/revisions", params={"limit": 200})
+        numbers = dict.fromkeys(move["version"] for move in served.raise_for_status().json()["items"])
+        if line["ref"] != _BUSY and len(numbers) > 1:
+            now, before, *_ = numbers
+            yield line["ref"], (before, now)
+
+
+def told(crowd: Sequence[Crowded], seconds: float) -> Iterator[str]:
+    """Let all clients ask one thing after the other, and tell of each in a line."""
+    for name, ask in ASKED.items():
+        yield _row(name, at_once(crowd, seconds, partial(repeat, (name, ask)))[name], seconds)
+    for name, took in at_once(crowd, 2 * seconds, mixed).items():
+        yield _row(f"mixed: {name}", took, 2 * seconds)
+
+
+def at_once(crowd: Sequence[Crowded], seconds: float, asked: Asked) -> dict[str, list[float]]:
+    """Let all clients ask without a pause for so long; give how many seconds each answer took, by name."""
+    took: dict[str, list[float]] = defaultdict(list)
+    until = time.monotonic() + seconds
+
+    def keep_asking(client: Crowded) -> None:
+        for name, ask in asked():
+            began = time.perf_counter()
+            ask(client)
+            took[name].append(time.perf_counter() - began)
+            if time.monotonic() > until:
+                return
+
+    with ThreadPoolExecutor(len(crowd)) as pool:
+        list(pool.map(keep_asking, crowd))
+    return took
+
+
+def _row(name: str, took: Sequence[float], seconds: float) -> str:
+    p99 = statistics.quantiles(took, n=100, method="inclusive")[-1]
+    shown = "".join(f"{1000 * each:>9.1f}" for each in (statistics.median(took), p99, max(took)))
+    return f"{name:<34}{len(took):>8}{len(took) / seconds:>10.0f}{shown}"
+
+
+if __name__ == "__main__":
+    main()
