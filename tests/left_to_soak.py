@@ -58,7 +58,7 @@ SHOWN_ELSEWHERE = (
     "verify/test_pipeline_stack.py",
     "hub/test_followed_repositories.py::test_a_run_that_is_killed_is_gone_on_with[fetching",
     "hub/test_followed_repositories.py::test_a_run_that_is_killed_is_gone_on_with[noting",
-    "hub/test_followed_repositories.py::test_two_runs_at_once_push_one_version[a machine",
+    "hub/test_followed_repositories.py::test_two_runs_at_once_push_one_version",  # threads in one process stay
     "hub/test_followed_repositories.py::test_two_runs_at_once_in_one_process[postgresql",
     "verify/test_process.py::test_a_worker_that_is_killed_leaves_no_process",
     "verify/test_process.py::test_a_worker_that_waits_ends_at_once_when_asked",
