@@ -28,7 +28,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.wire import API
-from tests.benchmarks.page import write_page
+from tests.benchmarks.page import print_blocks, write_page
 from tests.scale.filled import DATABASES, empty_database, fill, live_template, serving
 from tests.scale.plan import FillPlan
 
@@ -111,15 +111,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="for each row of the table")
     parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
     options = parser.parse_args()
-    blocks = []
-    for kind in options.database or DATABASES:
-        block = []
-        for line in table(kind, options):
-            print(line, flush=True)
-            block.append(line)
-        blocks.append("\n".join(block))
+    text = print_blocks(table(kind, options) for kind in options.database or DATABASES)
     if options.write_docs:
-        write_page(_PAGE, "crowd", "\n\n".join(blocks))
+        write_page(_PAGE, "crowd", text)
 
 
 def table(kind: str, options: argparse.Namespace) -> Iterator[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks.growth_calls import Asked, GrowthCall, growth_calls, names_of
-from tests.benchmarks.page import write_page
+from tests.benchmarks.page import print_blocks, write_page
 from tests.benchmarks.statement_counts import StatementCounter
 from tests.pages.conftest import browser
 from tests.scale.filled import DATABASES, empty_database, fill, live_template, serving
@@ -67,15 +67,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="calls whose names match")
     parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
     options = parser.parse_args()
-    blocks = []
-    for kind in options.database or DATABASES:
-        block = []
-        for line in table(kind, options):
-            print(line, flush=True)
-            block.append(line)
-        blocks.append("\n".join(block))
+    text = print_blocks(table(kind, options) for kind in options.database or DATABASES)
     if options.write_docs:
-        write_page(_PAGE, "growth", "\n\n".join(blocks))
+        write_page(_PAGE, "growth", text)
 
 
 def table(kind: str, options: argparse.Namespace) -> Iterator[str]:

@@ -1,6 +1,18 @@
 """Putting a benchmark's output into the page that tells of it, between two markers."""
 
+from collections.abc import Iterable
 from pathlib import Path
+
+
+def print_blocks(blocks: Iterable[Iterable[str]]) -> str:
+    """Print the lines of tables as they come; give all of it, with an empty line between two tables."""
+    return "\n\n".join("\n".join(_printed(block)) for block in blocks)
+
+
+def _printed(lines: Iterable[str]) -> Iterable[str]:
+    for line in lines:
+        print(line, flush=True)
+        yield line
 
 
 def write_page(page: Path, marker: str, text: str) -> None:
