@@ -104,7 +104,7 @@ class BlobStore(Protocol):
         ...
 
     def read_log(self, log: str) -> Iterator[bytes]:
-        """Give what was kept of a log, in the order of its names; what goes meanwhile may be left out."""
+        """Give what was kept of a log, in the order of its names; of backups, what goes meanwhile may be left out."""
         ...
 
     def check(self) -> None:
@@ -181,7 +181,12 @@ def parse_deletable(name: str) -> str:
     Raises:
         InvalidInput: It is neither.
     """
-    return parse_evidence(name) if name.startswith(_OF_BACKUPS) else str(parse_key(name))
+    return parse_evidence(name) if is_of_backup(name) else str(parse_key(name))
+
+
+def is_of_backup(name: str) -> bool:
+    """Say whether a name is of what tells of a backup, which may go while it is read; no other evidence may."""
+    return name.startswith(_OF_BACKUPS)
 
 
 def folder_of_log(log: str) -> str:

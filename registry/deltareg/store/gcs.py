@@ -21,6 +21,7 @@ from deltareg.store.blob_store import (
     check_prefix,
     folder_of_log,
     is_key,
+    is_of_backup,
     key_taken,
     parse_deletable,
     parse_evidence,
@@ -127,7 +128,9 @@ class GcsStore:
                 with gcs_errors(self._where, key=name):
                     data: bytes = self._blob(name).download_as_bytes(**self._patience)
             except BlobMissing:
-                continue
+                if is_of_backup(name):
+                    continue
+                raise
             yield data
 
     def check(self) -> None:

@@ -31,6 +31,7 @@ from deltareg.store.blob_store import (
     check_prefix,
     folder_of_log,
     is_key,
+    is_of_backup,
     key_taken,
     parse_deletable,
     parse_evidence,
@@ -139,7 +140,8 @@ class LocalStore:
         with _disk_errors(folder):
             paths = sorted(folder.iterdir()) if folder.is_dir() else []
         for path in paths:
-            with _disk_errors(path), suppress(FileNotFoundError):
+            may_go = (FileNotFoundError,) if is_of_backup(folder_of_log(log)) else ()
+            with _disk_errors(path), suppress(*may_go):
                 yield path.read_bytes()
 
     def clock(self) -> float:

@@ -24,6 +24,7 @@ from deltareg.store.blob_store import (
     check_prefix,
     folder_of_log,
     is_key,
+    is_of_backup,
     key_taken,
     parse_deletable,
     parse_evidence,
@@ -146,7 +147,9 @@ class S3Store:
                     answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
                     data = answer["Body"].read()
             except BlobMissing:
-                continue
+                if is_of_backup(name):
+                    continue
+                raise
             yield data
 
     def clock(self) -> float:
