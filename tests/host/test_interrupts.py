@@ -32,6 +32,23 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 print("ended")
 """
 
+# Python drops what is raised while a weak reference is cleared.
+_DROPPED = """
+import signal, sys, threading, weakref
+from deltareg.host.interrupts import repeat_lost_interrupts
+
+if sys.argv[1] == "repeated":
+    repeat_lost_interrupts()
+class Held: pass
+held = Held()
+kept = weakref.ref(held, lambda _: signal.raise_signal(signal.SIGINT))
+try:
+    del held
+    threading.Event().wait(2.0)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
 
 @pytest.mark.parametrize("who", ["agent", "worker"])
 def test_a_storm_of_signals_blocks_nobody(who):
@@ -57,3 +74,13 @@ def test_each_signal_asks_in_a_thread_of_its_own():
         signal.signal(signal.SIGUSR1, kept)
 
     assert threads == {"signals"}
+
+
+@pytest.mark.parametrize(("way", "output"), [("dropped", ""), ("repeated", "interrupted\n")])
+def test_an_interrupt_that_python_drops_comes_again(way, output):
+    done = subprocess.run(
+        [sys.executable, "-c", _DROPPED, way], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, output), done.stderr
+    assert ("Traceback" in done.stderr) == (way == "dropped")

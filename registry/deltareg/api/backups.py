@@ -13,7 +13,7 @@ from deltareg.api.opening import open_registry, read_settings, reporting_errors
 from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import read
-from deltareg.errors import BadSignature, Conflict, IntegrityFailure, InvalidInput, Misconfigured
+from deltareg.errors import BadSignature, Conflict, IntegrityFailure, InvalidInput, Misconfigured, NotFound
 from deltareg.service.access.server_keys import current_signer
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.manifest import BackupManifest, BackupTotals
@@ -124,6 +124,8 @@ def restore(place: str, name: str, identity: Path | None, signed_by: str, data_d
 
 
 def _open_archive(place: str, identity: Path | None, settings: ServerSettings | None) -> Archive:
+    if "://" not in place and not Path(place).expanduser().is_dir():
+        raise NotFound(f"there is no folder {place}", fix="name the place that `server backup --to` wrote to")
     identities = () if identity is None else read_identities(identity)
     return Archive(_open_place(place, settings), AgeKeys((), identities))
 

@@ -3,8 +3,14 @@
 Only modules that Python has loaded anyway are imported at the top, since this module comes first.
 """
 
+import _thread
+import os
 import signal
+import sys
+import time
 from collections.abc import Callable
+
+_AGAIN_S = 0.01
 
 
 class ending_at_once:  # noqa: N801  # a context manager; contextlib would come late
@@ -24,6 +30,23 @@ class ending_at_once:  # noqa: N801  # a context manager; contextlib would come 
         """Let Python raise it again."""
         if self._is_ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def repeat_lost_interrupts() -> None:
+    """Repeat a Ctrl-C whose KeyboardInterrupt Python drops, as while a weak reference is cleared."""
+
+    def hear(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_type is KeyboardInterrupt:
+            _thread.start_new_thread(_interrupt_again, ())  # `threading` takes locks that may be held here
+        else:
+            sys.__unraisablehook__(dropped)
+
+    sys.unraisablehook = hear
+
+
+def _interrupt_again() -> None:
+    time.sleep(_AGAIN_S)  # the main thread must have left what dropped it
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def ask_on_signals(ask: Callable[[], None], *numbers: signal.Signals) -> None:
