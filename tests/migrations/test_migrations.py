@@ -64,6 +64,7 @@ MADE = {
     "line_counts",
     "line_verdicts",
     "quota_usage",
+    "released_packs",
     "schema_steps",
     "stand_ins",
     "unsealed",

@@ -22,7 +22,7 @@ PACKED_JSON = (ChecksColumn, PackedObjectColumn)
 _DIALECT = DefaultDialect()
 
 # Made anew once all is filled in, from what is there by then.
-DERIVED = {"unsealed", "event_head", "quota_usage", "quota_warnings", "line_counts", "line_verdicts"}
+DERIVED = {"unsealed", "event_head", "quota_usage", "quota_warnings", "line_counts", "line_verdicts", "released_packs"}
 _LOG = "log_"
 
 Row = dict[str, object]

@@ -7,6 +7,7 @@ from deltareg.db.lines import line_counts
 from deltareg.db.lines.line_counts import kept_counts, lines_without_verdicts, recount
 from deltareg.db.session import read, write
 from deltareg.db.sql.clock import now_us
+from deltareg.db.upkeep.collection import forget_released, unnoted_packs
 from deltareg.service.upkeep.counts import mend_counts, wrong_counts
 from tests.service import rows
 
@@ -81,3 +82,38 @@ def verdict(verdict_id, run_id, version_id):
     words = dict.fromkeys(("manifest_digest", "base_root", "suite", "suite_digest", "verifier", "policy_digest"), "x")
     beside = {"dtype": "", "seed": 0, "verdict": "fail", "base_evidence": "", "checks": [], "environment": {}}
     return {"id": verdict_id, "run_id": run_id, "version_id": version_id, "sandbox": "", **words, **beside}
+
+
+def test_packs_that_nothing_needs_are_noted_whoever_released_them(engine):
+    maker, root = rows.caller(engine), rows.base(engine)
+    version = rows.version(engine, rows.line(engine, maker=maker))
+    with write(engine) as conn:
+        for number, (table, holder) in enumerate(((t.version_packs, version), (t.base_packs, root)), 1):
+            conn.execute(sa.insert(t.packs).values(pack(number)))
+            conn.execute(sa.insert(table).values([holder, number]))
+            conn.execute(sa.delete(table))
+            assert noted(conn) == list(range(1, number + 1))
+        conn.execute(sa.insert(t.version_packs).values([version, 1]))
+
+        forget_released(conn)
+
+        assert noted(conn) == [2]
+        assert unnoted_packs(conn) == []
+        conn.execute(sa.delete(t.released_packs))
+
+    found = [(one.holder, one.detail) for one in wrong_counts(engine)]
+    mended = [(one.holder, one.detail) for one in mend_counts(engine)]
+
+    assert found == [("store", "collections leave out 1 packs that nothing needs")] == mended
+    assert wrong_counts(engine) == []
+    with read(engine) as conn:
+        assert noted(conn) == [2]
+
+
+def noted(conn):
+    return list(conn.execute(sa.select(t.released_packs.c.pack_id).order_by(t.released_packs.c.id)).scalars())
+
+
+def pack(number):
+    names = {"scope": "ns:lab", "digest": f"sha256:{number}", "physical_key": f"k{number}"}
+    return {"id": number, "size_bytes": 5, "state": "live", "created_at": 1, **names}

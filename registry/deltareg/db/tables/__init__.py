@@ -52,6 +52,7 @@ from deltareg.db.tables.packs import form_packs as form_packs
 from deltareg.db.tables.packs import packs as packs
 from deltareg.db.tables.packs import piece_packs as piece_packs
 from deltareg.db.tables.packs import pieces as pieces
+from deltareg.db.tables.packs import released_packs as released_packs
 from deltareg.db.tables.packs import upload_packs as upload_packs
 from deltareg.db.tables.packs import uploads as uploads
 from deltareg.db.tables.packs import version_packs as version_packs

@@ -74,6 +74,12 @@ form_packs = sa.Table(
     sa.Index(None, "pack_id"),
 )
 
+# What something ceased to need, written by triggers: only among these are packs that nothing needs. A row
+# of its own each time, so that no transaction waits for another; no foreign key, for the same reason.
+released_packs = sa.Table(
+    "released_packs", metadata, row_id(), sa.Column("pack_id", RowId, nullable=False), sa.Index(None, "pack_id")
+)
+
 
 def _share() -> tuple[sa.Column[int], ...]:
     """The byte counts of a holder's own pieces in one of its packs (service/shares.py)."""

@@ -27,7 +27,7 @@ from deltareg.db.tables import (
     version_packs,
     versions,
 )
-from deltareg.db.upkeep.collection import IS_UNREFERENCED, AskedWindow, PinWindow, is_idle, is_pinned, waits
+from deltareg.db.upkeep.collection import IS_LEFT, AskedWindow, PinWindow, is_idle, is_pinned, waits
 from deltareg.db.upkeep.rows import AwaitingRow, DeletedRow, FormerRow, FreedRow, HoldingRow, RunLogsRow, StalledRow
 
 FOR_EVER_US: Final = 1 << 62
@@ -219,7 +219,5 @@ def _sum(which: sa.ColumnElement[bool], value: sa.ColumnElement[int]) -> sa.Colu
 
 
 _LEFT_BY_ALL: Final = QueryPart(_left_by_all(), FreedRow)
-_NEEDED_BY_NONE: Final = QueryPart(
-    _sums(now=sa.true(), least=sa.true()).select_from(packs).where(IS_UNREFERENCED), FreedRow
-)
+_NEEDED_BY_NONE: Final = QueryPart(_sums(now=sa.true(), least=sa.true()).select_from(packs).where(IS_LEFT), FreedRow)
 _FREED: Final = CombinedQuery(_LEFT_BY_ALL, _NEEDED_BY_NONE)

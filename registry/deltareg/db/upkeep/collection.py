@@ -29,6 +29,7 @@ from deltareg.db.tables import (
     packs,
     piece_packs,
     pieces,
+    released_packs,
     revisions,
     upload_packs,
     uploads,
@@ -46,7 +47,8 @@ IS_UNREFERENCED = sa.and_(
     ~sa.exists().where(base_packs.c.pack_id == packs.c.id),
     ~sa.exists().where(form_packs.c.pack_id == packs.c.id),
 )
-
+IS_LEFT = sa.and_(packs.c.id.in_(sa.select(released_packs.c.pack_id)), IS_UNREFERENCED)
+"""The same, of the few packs that something ever ceased to need."""
 
 IS_CLOSED = uploads.c.state != "open"
 _Select = sa.Select[*tuple[Any, ...]]
@@ -205,11 +207,35 @@ def unreferenced_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequen
     """List live packs that no version and no base needs."""
     query = (
         sa.select(packs.c.id, packs.c.size_bytes)
-        .where(packs.c.state == "live", packs.c.id > after, IS_UNREFERENCED)
+        .where(packs.c.state == "live", packs.c.id > after, IS_LEFT)
         .order_by(packs.c.id)
         .limit(limit)
     )
     return fetch_all(conn, query, PackSizeRow)
+
+
+def forget_released(conn: sa.Connection) -> None:
+    """Forget those released packs that are needed again, or gone.
+
+    Whoever releases one meanwhile writes another row, so that none is forgotten that nothing needs.
+    """
+    kept = sa.select(released_packs.c.id, released_packs.c.pack_id).order_by(released_packs.c.id)
+    for part in batches(list(conn.execute(kept))):
+        left = sa.select(packs.c.id).where(packs.c.id.in_({row.pack_id for row in part}), IS_UNREFERENCED)
+        still = set(conn.execute(left).scalars())
+        over = [row.id for row in part if row.pack_id not in still]
+        conn.execute(sa.delete(released_packs).where(released_packs.c.id.in_(over)))
+
+
+def unnoted_packs(conn: sa.Connection) -> list[int]:
+    """Look at all packs for those that nothing needs and that are not among the released ones."""
+    query = sa.select(packs.c.id).where(IS_UNREFERENCED, packs.c.id.not_in(sa.select(released_packs.c.pack_id)))
+    return list(conn.execute(query.order_by(packs.c.id)).scalars())
+
+
+def note_released(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
+    """Note packs as released."""
+    conn.execute(sa.insert(released_packs), [{"pack_id": pack_id} for pack_id in pack_ids])
 
 
 def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:

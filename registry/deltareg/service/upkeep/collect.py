@@ -213,6 +213,7 @@ def delete_some(engine: sa.Engine, store: BlobStore, after: int) -> CollectionSt
     with read(engine) as conn:
         rows = queries.deleting(conn, after=after, limit=_BATCH)
     if not rows:
+        with_retry(engine, queries.forget_released)
         return CollectionStep([], None)
     sure = with_retry(engine, partial(queries.recheck, marked=rows))
     for row in sure:

@@ -1,6 +1,6 @@
 """The counts that triggers keep, counted anew: what differs from what was kept, and mending it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from deltareg.db.quotas.recount import recount
 from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.quotas.usage import COUNTS, lock_usage, set_usage, usage_rows
 from deltareg.db.session import read, with_retry
+from deltareg.db.upkeep.collection import note_released, unnoted_packs
 
 KIND: Final = "count"
 _KEPT = (*COUNTS, "run_us")
@@ -18,7 +19,7 @@ _KEPT = (*COUNTS, "run_us")
 
 @dataclass(frozen=True, slots=True)
 class WrongCount:
-    """A holder or a line whose kept counts are not what there is, and what differs."""
+    """A holder, a line or the store, of which something is kept that is not what there is, and what differs."""
 
     holder: str
     detail: str
@@ -27,7 +28,11 @@ class WrongCount:
 def wrong_counts(engine: sa.Engine) -> list[WrongCount]:
     """Compare what was kept with what there is, in one snapshot."""
     with read(engine) as conn:
-        return [*_compare(usage_rows(conn), recount(conn)), *_compare_lines(conn, _wrong_lines(conn))]
+        return [
+            *_compare(usage_rows(conn), recount(conn)),
+            *_compare_lines(conn, _wrong_lines(conn)),
+            *_compare_packs(unnoted_packs(conn)),
+        ]
 
 
 def mend_counts(engine: sa.Engine) -> list[WrongCount]:
@@ -35,14 +40,17 @@ def mend_counts(engine: sa.Engine) -> list[WrongCount]:
     with read(engine) as conn:
         wrong = list(_compare(usage_rows(conn), recount(conn)))
         lines = _wrong_lines(conn)
-        of_lines = list(_compare_lines(conn, lines))
-    if not wrong and not lines:
+        unnoted = unnoted_packs(conn)
+        others = [*_compare_lines(conn, lines), *_compare_packs(unnoted)]
+    if not wrong and not others:
         return []
 
     def transaction(conn: sa.Connection) -> None:
         for delta_id in sorted(lines):
             line_counts.set_counts(conn, delta_id)
         line_counts.add_missing_verdicts(conn)
+        if unnoted:
+            note_released(conn, unnoted)
         holders = [each.holder for each in wrong]
         lock_usage(conn, holders)
         counted = recount(conn)
@@ -50,7 +58,7 @@ def mend_counts(engine: sa.Engine) -> list[WrongCount]:
             set_usage(conn, counted.get(holder, UsageRow(holder)))
 
     with_retry(engine, transaction)
-    return [*wrong, *of_lines]
+    return [*wrong, *others]
 
 
 def _wrong_lines(conn: sa.Connection) -> dict[int, list[str]]:
@@ -70,6 +78,11 @@ def _compare_lines(conn: sa.Connection, wrong: Mapping[int, list[str]]) -> Itera
     names = line_counts.names_of_lines(conn, wrong) if wrong else {}
     for delta_id in sorted(wrong):
         yield WrongCount(names[delta_id], "; ".join(wrong[delta_id]))
+
+
+def _compare_packs(unnoted: Sequence[int]) -> Iterator[WrongCount]:
+    if unnoted:
+        yield WrongCount("store", f"collections leave out {len(unnoted)} packs that nothing needs")
 
 
 def _compare(kept: dict[str, UsageRow], counted: dict[str, UsageRow]) -> Iterator[WrongCount]:
