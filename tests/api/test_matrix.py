@@ -166,6 +166,7 @@ def clear_caches():
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)
 def test_nobody_of_all_gets_past_the_table(filled):
     """Last: afterwards everybody has asked for as much as they may."""
     wrong = mismatches(filled, ALL)

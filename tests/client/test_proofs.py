@@ -10,6 +10,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import BadSignature, Corrupt, Forbidden, GatePending, InvalidInput
 from deltareg.service.push.backlog import settle_some_claims
+from deltareg.service.runs.dead_proofs import ask_again
 from deltareg.wire import LeaseRequest, ProofReport, RunFailure, RunInfo, WrongPart
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 from tests.proving import look, prove_all, prover_of, push_base_lie, push_lie, zeros_of
@@ -319,6 +320,48 @@ def test_a_run_that_is_lost_is_done_by_another_and_death_leaves_a_claim(server, 
 
 
 @BOTH_DATABASES
+def test_a_proof_that_died_is_asked_for_again_by_itself(server, owner, prover):
+    prove_all(prover)
+    owner.push(LORA, "team/lora", base="base")
+    kill_proofs(prover)
+
+    assert ask_again(server.registry) == 0, "it is left alone for a while"
+    assert [ask_again(server.registry, rest_s=0.0) for _ in range(2)] == [1, 0]
+    (run,) = prove_all(prover)
+
+    assert (run.ref, run.proof) == ("team/lora:v1", "proven")
+    assert owner.show("team/lora:v1").proof == "proven"
+
+
+@BOTH_DATABASES
+def test_a_proof_that_dies_every_time_is_asked_for_eight_times(server, owner, prover):
+    prove_all(prover)
+    owner.push(LORA, "team/lora", base="base")
+
+    deaths = 0
+    while kill_proofs(prover):
+        deaths += 1
+        assert ask_again(server.registry, rest_s=0.0) == 1
+
+    assert deaths == 1 + 8
+
+
+@BOTH_DATABASES
+def test_a_dead_proof_of_what_is_proven_or_deleted_since_stays_dead(server, owner, prover):
+    prove_all(prover)
+    for name in ("team/lora", "team/gone"):
+        owner.push(LORA, name, base="base")
+    kill_proofs(prover)
+    owner.runs.prove("team/lora:v1")
+    server.client(("read", "admin"), principal="root").versions.delete("team/gone:v1")
+    prove_all(prover)
+
+    assert ask_again(server.registry, rest_s=0.0) == 2
+
+    assert queue_of(server) == []
+
+
+@BOTH_DATABASES
 def test_a_version_that_is_deleted_while_it_is_proven_stays_deleted(server, owner, prover):
     prove_all(prover)
     owner.push(LORA, "team/lora", base="base")
@@ -383,6 +426,15 @@ def test_what_came_in_before_is_proven_by_its_verdict_or_queued(server, owner, p
     assert waiting == [("team/other:v1", "background"), ("base", "background")]
     assert owner.push(LORA, "team/third", base="base").uploaded_bytes == 0
     assert len(prove_all(prover)) == 3
+
+
+def kill_proofs(prover):
+    """Let all attempts of what waits for a proof fail; give how many there were."""
+    attempts = 0
+    while (grant := prover.lease(LeaseRequest(worker="w1", what=["prove"]))) is not None:
+        prover.fail_run(grant.run, RunFailure(fence=grant.fence, error="killed"))
+        attempts += 1
+    return attempts
 
 
 def queue_of(server):

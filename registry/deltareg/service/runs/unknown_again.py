@@ -12,7 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.runs import died_unknown as queries
+from deltareg.db.runs import dead_runs as queries
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.runs.rows import ShownRunRow
 from deltareg.db.session import read, with_retry
