@@ -61,7 +61,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--versions", type=int, default=100_000)
     parser.add_argument("--database", choices=DATABASES, action="append", help="one of both")
-    parser.add_argument("--registry", nargs=2, metavar=("URL", "FOLDER"), help="a filled one that is there")
+    parser.add_argument(
+        "--registry",
+        nargs=2,
+        metavar=("URL", "FOLDER"),
+        action="append",
+        default=[],
+        help="a filled one that is there; one for each database",
+    )
     parser.add_argument("--count", type=int, default=40, help="how often each call is made")
     parser.add_argument("--seconds", type=float, default=3.0, help="the most that a call is measured for")
     parser.add_argument("--only", default="", help="calls whose names match")
@@ -80,8 +87,9 @@ def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
             (folder / name).mkdir()
         empty = stack.enter_context(empty_database(kind, folder / "empty"))
         live_template(empty, folder / "empty", tensors=8)
-        if options.registry:
-            url, place = options.registry[0], Path(options.registry[1])
+        given = [(url, Path(place)) for url, place in options.registry if url.startswith(kind)]
+        if given:
+            url, place = given[0]
         else:
             place = folder / "full"
             url = stack.enter_context(empty_database(kind, place))

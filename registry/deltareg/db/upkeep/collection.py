@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from deltareg.db.bases.stacks import holding_stacked, release_base
 from deltareg.db.channels.floors import floor_columns
 from deltareg.db.channels.rows import PinnedRow
+from deltareg.db.sql.among import among_found
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches
@@ -47,7 +48,7 @@ IS_UNREFERENCED = sa.and_(
     ~sa.exists().where(base_packs.c.pack_id == packs.c.id),
     ~sa.exists().where(form_packs.c.pack_id == packs.c.id),
 )
-IS_LEFT = sa.and_(packs.c.id.in_(sa.select(released_packs.c.pack_id)), IS_UNREFERENCED)
+IS_LEFT = sa.and_(among_found(packs.c.id, sa.select(released_packs.c.pack_id).scalar_subquery()), IS_UNREFERENCED)
 """The same, of the few packs that something ever ceased to need."""
 
 IS_CLOSED = uploads.c.state != "open"
