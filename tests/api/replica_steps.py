@@ -1,13 +1,32 @@
 """Steps of a history: each asks one server for a change, and makes it in the model where the server says so."""
 
+from collections.abc import Iterator
+from typing import Any
+
+from deltareg.client import Client, WorkerClient
 from deltareg.wire import CheckResult, LeaseRequest
-from tests.api.replica_model import LIMITED, Channel, Token
+from tests.api.replica_model import LIMITED, Channel, Model, Token
 from tests.fixtures.registries import report
 
 FIRST_NAMES = {"live": "prod", "beta": "dev"}
 
 
-class VersionSteps:
+class Steps:
+    """What steps need: the model, and servers that are asked."""
+
+    model: Model
+    numbers: Iterator[int]
+    askers: list[Client]
+    workers: list[WorkerClient]
+
+    def _change(self, server, method, path, body=None, *, token=None, **headers) -> Any:
+        raise NotImplementedError
+
+    def _channel(self, name) -> Channel:
+        return next(one for one in self.model.channels if name in one.names)
+
+
+class VersionSteps(Steps):
     """Steps about versions and channels."""
 
     def _version(self, server, number, act, body=None, *, method="POST"):
@@ -96,11 +115,8 @@ class VersionSteps:
         channel.is_deleted &= done is None
         return done is not None
 
-    def _channel(self, name) -> Channel:
-        return next(one for one in self.model.channels if name in one.names)
 
-
-class AccessSteps:
+class AccessSteps(Steps):
     """Steps about names, and about who may see what is called so."""
 
     def rename_namespace(self, server, to):

@@ -154,9 +154,9 @@ class World(VersionSteps, AccessSteps):
             yield from [("unrevoke", number)] * bool(one.revoked)
             yield from [("deprecate", number, "")] * bool(one.deprecated)
         yield from [("deprecate_line", "")] * bool(model.deprecated)
-        for one in model.channels:
-            yield from [("make_channel", one.name)] * one.is_deleted
-            yield from [("unfreeze", one.name)] * one.is_frozen
+        for channel in model.channels:
+            yield from [("make_channel", channel.name)] * channel.is_deleted
+            yield from [("unfreeze", channel.name)] * channel.is_frozen
 
     def _off_access(self):
         model = self.model

@@ -88,7 +88,7 @@ def draw_question(drawn):
 def request_of(question):
     """Give the method and the path of a question."""
     what, line, *rest = question
-    path = QUESTIONS[what][1].format(*line, *(quote(str(each)) for each in rest))
+    path = str(QUESTIONS[what][1]).format(*line, *(quote(str(each)) for each in rest))
     return "HEAD" if what == "file" else "GET", path
 
 
@@ -154,6 +154,7 @@ class Asking:
             return
         assert is_page or told(question, plain) == facts
         if other.status == 304:
+            assert seen is not None
             self.kept += 1
             assert (plain.tag, plain.body) == (seen.tag, seen.body)
         else:
