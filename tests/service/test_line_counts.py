@@ -7,7 +7,7 @@ from deltareg.db.lines import line_counts
 from deltareg.db.lines.line_counts import kept_counts, lines_without_verdicts, recount
 from deltareg.db.session import read, write
 from deltareg.db.sql.clock import now_us
-from deltareg.db.upkeep.collection import forget_released, unnoted_packs
+from deltareg.db.upkeep.released import forget_released, unnoted_packs
 from deltareg.service.upkeep.counts import mend_counts, wrong_counts
 from tests.service import rows
 

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from deltareg.db.bases.stacks import holding_stacked, release_base
 from deltareg.db.channels.floors import floor_columns
 from deltareg.db.channels.rows import PinnedRow
-from deltareg.db.sql.among import among_found
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches
@@ -23,14 +22,11 @@ from deltareg.db.storage.offers import withdraw, withdraw_from_packs
 from deltareg.db.storage.rows import LeftoverRow, MarkedPackRow, PackSizeRow
 from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import (
-    base_packs,
     channels,
-    form_packs,
     lineage,
     packs,
     piece_packs,
     pieces,
-    released_packs,
     revisions,
     upload_packs,
     uploads,
@@ -39,18 +35,10 @@ from deltareg.db.tables import (
 )
 from deltareg.db.tables.packs import UNADOPTED
 from deltareg.db.upkeep.holds import is_held
+from deltareg.db.upkeep.released import IS_LEFT, IS_UNREFERENCED
 from deltareg.db.upkeep.rows import StrandedRow
 
 _DAY_US = 86_400 * US_PER_S
-# Each for itself: of one condition that none of them is so, PostgreSQL makes no joins.
-IS_UNREFERENCED = sa.and_(
-    ~sa.exists().where(version_packs.c.pack_id == packs.c.id),
-    ~sa.exists().where(base_packs.c.pack_id == packs.c.id),
-    ~sa.exists().where(form_packs.c.pack_id == packs.c.id),
-)
-IS_LEFT = sa.and_(among_found(packs.c.id, sa.select(released_packs.c.pack_id).scalar_subquery()), IS_UNREFERENCED)
-"""The same, of the few packs that something ever ceased to need."""
-
 IS_CLOSED = uploads.c.state != "open"
 _Select = sa.Select[*tuple[Any, ...]]
 
@@ -213,30 +201,6 @@ def unreferenced_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequen
         .limit(limit)
     )
     return fetch_all(conn, query, PackSizeRow)
-
-
-def forget_released(conn: sa.Connection) -> None:
-    """Forget those released packs that are needed again, or gone.
-
-    Whoever releases one meanwhile writes another row, so that none is forgotten that nothing needs.
-    """
-    kept = sa.select(released_packs.c.id, released_packs.c.pack_id).order_by(released_packs.c.id)
-    for part in batches(list(conn.execute(kept))):
-        left = sa.select(packs.c.id).where(packs.c.id.in_({row.pack_id for row in part}), IS_UNREFERENCED)
-        still = set(conn.execute(left).scalars())
-        over = [row.id for row in part if row.pack_id not in still]
-        conn.execute(sa.delete(released_packs).where(released_packs.c.id.in_(over)))
-
-
-def unnoted_packs(conn: sa.Connection) -> list[int]:
-    """Look at all packs for those that nothing needs and that are not among the released ones."""
-    query = sa.select(packs.c.id).where(IS_UNREFERENCED, packs.c.id.not_in(sa.select(released_packs.c.pack_id)))
-    return list(conn.execute(query.order_by(packs.c.id)).scalars())
-
-
-def note_released(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
-    """Note packs as released."""
-    conn.execute(sa.insert(released_packs), [{"pack_id": pack_id} for pack_id in pack_ids])
 
 
 def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deltareg.delta.maths.formula import Array, Function, Integers, Tensor
 from deltareg.errors import InvalidInput
@@ -130,7 +131,7 @@ def stored_integers(tensor: Tensor, start: int = 0, stop: int | None = None) -> 
     return integers(view(tensor.read(start, stop), tensor.dtype, shape), tensor.dtype)
 
 
-def _array(values: F32) -> Array:
+def _array(values: NDArray[np.floating[Any]]) -> Array:  # F32, which types of NumPy 2.5 lose on the way
     return cast("Array", values)
 
 

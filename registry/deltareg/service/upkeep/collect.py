@@ -19,6 +19,7 @@ from deltareg.db.storage import forms
 from deltareg.db.storage.rows import MarkedPackRow
 from deltareg.db.upkeep import collection as queries
 from deltareg.db.upkeep.holds import is_held
+from deltareg.db.upkeep.released import forget_released
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.events import Action
@@ -213,7 +214,7 @@ def delete_some(engine: sa.Engine, store: BlobStore, after: int) -> CollectionSt
     with read(engine) as conn:
         rows = queries.deleting(conn, after=after, limit=_BATCH)
     if not rows:
-        with_retry(engine, queries.forget_released)
+        with_retry(engine, forget_released)
         return CollectionStep([], None)
     sure = with_retry(engine, partial(queries.recheck, marked=rows))
     for row in sure:

@@ -11,7 +11,7 @@ from deltareg.db.quotas.recount import recount
 from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.quotas.usage import COUNTS, lock_usage, set_usage, usage_rows
 from deltareg.db.session import read, with_retry
-from deltareg.db.upkeep.collection import note_released, unnoted_packs
+from deltareg.db.upkeep.released import note_released, unnoted_packs
 
 KIND: Final = "count"
 _KEPT = (*COUNTS, "run_us")
