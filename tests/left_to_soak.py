@@ -56,8 +56,7 @@ SHOWN_ELSEWHERE = (
     "verify/test_variants.py",  # packed bases: tests/deltas of quantised bases stay
     "verify/test_diffusion_bases.py",  # pipelines stay
     "verify/test_pipeline_stack.py",
-    "hub/test_followed_repositories.py::test_a_run_that_is_killed_is_gone_on_with[fetching",
-    "hub/test_followed_repositories.py::test_a_run_that_is_killed_is_gone_on_with[noting",
+    "hub/test_followed_repositories.py::test_a_run_that_is_killed_is_gone_on_with",
     "hub/test_followed_repositories.py::test_two_runs_at_once_push_one_version",  # threads in one process stay
     "hub/test_followed_repositories.py::test_two_runs_at_once_in_one_process[postgresql",
     "verify/test_process.py::test_a_worker_that_is_killed_leaves_no_process",
