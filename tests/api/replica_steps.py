@@ -1,5 +1,6 @@
 """Steps of a history: each asks one server for a change, and makes it in the model where the server says so."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.fixtures.registries import report
 FIRST_NAMES = {"live": "prod", "beta": "dev"}
 
 
-class Steps:
+class Steps(ABC):
     """What steps need: the model, and servers that are asked."""
 
     model: Model
@@ -19,8 +20,9 @@ class Steps:
     askers: list[Client]
     workers: list[WorkerClient]
 
+    @abstractmethod
     def _change(self, server, method, path, body=None, *, token=None, **headers) -> Any:
-        raise NotImplementedError
+        """Ask for a change; gives the fields of the answer, or None where it is refused."""
 
     def _channel(self, name) -> Channel:
         return next(one for one in self.model.channels if name in one.names)

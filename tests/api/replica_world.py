@@ -109,7 +109,6 @@ class World(VersionSteps, AccessSteps):
         return done
 
     def _change(self, server, method, path, body=None, *, token=None, **headers):
-        """Ask for a change; gives the fields of the answer, or None where it is refused."""
         answer = self.send(server, method, API + path, token or self.admin, body, **headers)
         assert answer.status < 300 or answer.status in {403, 404, 409, 422}, (path, answer)
         return (answer.fields if answer.body else {}) if answer.status < 300 else None

@@ -28,9 +28,9 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.wire import API
+from tests.benchmarks.filled_registry import add_options, asked_databases, filled_registry
 from tests.benchmarks.page import print_blocks, write_page
-from tests.scale.filled import DATABASES, empty_database, fill, live_template, serving
-from tests.scale.plan import FillPlan
+from tests.scale.filled import serving
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _BUSY = "scale0/line0"
@@ -104,14 +104,11 @@ def _expect(answer: httpx.Response) -> httpx.Response:
 def main() -> None:
     """Measure, print and perhaps write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--versions", type=int, default=100_000)
-    parser.add_argument("--database", choices=DATABASES, action="append", help="one of both")
-    parser.add_argument("--registry", nargs=2, metavar=("URL", "FOLDER"), help="a filled one that is there")
+    add_options(parser)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each row of the table")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
     options = parser.parse_args()
-    text = print_blocks(table(kind, options) for kind in options.database or DATABASES)
+    text = print_blocks(table(kind, options) for kind in asked_databases(options))
     if options.write_docs:
         write_page(_PAGE, "crowd", text)
 
@@ -119,12 +116,8 @@ def main() -> None:
 def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of one database."""
     with ExitStack() as stack:
-        if options.registry:
-            url, folder = options.registry[0], Path(options.registry[1])
-        else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dr-crowd-")))
-            url = stack.enter_context(empty_database(kind, folder))
-            fill(url, folder, FillPlan(options.versions), live_template(url, folder, tensors=8))
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dr-crowd-")))
+        url, folder = filled_registry(stack, kind, options, place)
         served = stack.enter_context(in_its_process(url, folder))
         crowd = stack.enter_context(clients(served, options.clients))
         yield f"{kind}, {options.versions:,} versions, {options.clients} clients"

@@ -22,12 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.benchmarks.filled_registry import add_options, asked_databases, filled_registry
 from tests.benchmarks.growth_calls import Asked, GrowthCall, growth_calls, names_of
 from tests.benchmarks.page import print_blocks, write_page
 from tests.benchmarks.statement_counts import StatementCounter
 from tests.pages.conftest import browser
-from tests.scale.filled import DATABASES, empty_database, fill, live_template, serving
-from tests.scale.plan import FillPlan
+from tests.scale.filled import empty_database, live_template, serving
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _EMPTY = ("templatespace/templateline", "team/lora", "templatebase", "templateline")
@@ -59,22 +59,12 @@ class Figures:
 def main() -> None:
     """Measure, print and perhaps write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--versions", type=int, default=100_000)
-    parser.add_argument("--database", choices=DATABASES, action="append", help="one of both")
-    parser.add_argument(
-        "--registry",
-        nargs=2,
-        metavar=("URL", "FOLDER"),
-        action="append",
-        default=[],
-        help="a filled one that is there; one for each database",
-    )
+    add_options(parser)
     parser.add_argument("--count", type=int, default=40, help="how often each call is made")
     parser.add_argument("--seconds", type=float, default=3.0, help="the most that a call is measured for")
     parser.add_argument("--only", default="", help="calls whose names match")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
     options = parser.parse_args()
-    text = print_blocks(table(kind, options) for kind in options.database or DATABASES)
+    text = print_blocks(table(kind, options) for kind in asked_databases(options))
     if options.write_docs:
         write_page(_PAGE, "growth", text)
 
@@ -87,13 +77,7 @@ def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
             (folder / name).mkdir()
         empty = stack.enter_context(empty_database(kind, folder / "empty"))
         live_template(empty, folder / "empty", tensors=8)
-        given = [(url, Path(place)) for url, place in options.registry if url.startswith(kind)]
-        if given:
-            url, place = given[0]
-        else:
-            place = folder / "full"
-            url = stack.enter_context(empty_database(kind, place))
-            fill(url, place, FillPlan(options.versions), live_template(url, place, tensors=8))
+        url, place = filled_registry(stack, kind, options, folder / "full")
         sides = [
             stack.enter_context(opened(empty, folder / "empty", *_EMPTY)),
             stack.enter_context(opened(url, place, *_FULL)),

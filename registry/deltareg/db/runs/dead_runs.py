@@ -42,8 +42,8 @@ def has_later(conn: sa.Connection, run: RunRow) -> bool:
     """Whether a later run of the same kind and key waits, is under way, or ended well."""
     later = sa.exists().where(
         runs.c.dedup_key == run.dedup_key,
-        runs.c.version_id.is_not_distinct_from(run.version_id),
-        runs.c.base_id.is_not_distinct_from(run.base_id),
+        runs.c.version_id == run.version_id,  # of which there is an index, which the key alone has not
+        runs.c.base_id == run.base_id,
         runs.c.created_at > run.created_at,
         runs.c.state.in_(("queued", "running", "done")),
     )
