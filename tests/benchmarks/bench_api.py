@@ -37,14 +37,13 @@ from safetensors.numpy import save_file
 
 import deltareg_migrations
 from deltareg.wire import LeaseRequest
+from tests.benchmarks import page
 from tests.benchmarks.llama_files import Shape, write_base
-from tests.benchmarks.page import write_page
 from tests.benchmarks.worker_beside import worker_beside
 from tests.fixtures.databases import database, postgresql_started, server_url
 from tests.fixtures.processes import API, Processes, until
 from tests.fixtures.registries import report
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LINE, _CHANNEL = "team/lora", "prod"
 _SHAPE = Shape(layers=16, hidden=256, inner=256, heads=8, key_heads=8, vocabulary=512)
 _RANK = 4
@@ -70,7 +69,7 @@ def main():
     parser.add_argument("--pushes", type=int, default=12, help="how many LoRAs are pushed")
     parser.add_argument("--mlflow", help="a Python that has mlflow; this one by default")
     parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="another checkout, whose server is asked, too")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     blocks = []
     for name, opened in {"SQLite": in_sqlite, "PostgreSQL": in_postgresql}.items():
@@ -81,8 +80,7 @@ def main():
                 print(line, flush=True)
                 block.append(line)
         blocks.append("\n".join(block))
-    if options.write_docs:
-        write_page(_PAGE, "api", "\n\n".join(blocks))
+    page.write_docs(options, "api", "\n\n".join(blocks))
 
 
 @contextmanager

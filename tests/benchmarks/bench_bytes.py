@@ -30,13 +30,12 @@ from safetensors.numpy import save_file
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.wire import LeaseRequest, ProofReport, VerdictReport
+from tests.benchmarks import page
 from tests.benchmarks.bench_rollback import in_postgresql, in_sqlite
 from tests.benchmarks.bench_verify import tokenizer
-from tests.benchmarks.page import write_page
 from tests.benchmarks.worker_beside import worker_beside, worker_process
 from tests.fixtures.processes import Processes, until
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _WIDTH, _RANK = 32, 4
 _MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _SHAKEN = re.compile(r"\d\.\d{4,}")
@@ -52,7 +51,7 @@ def main():
     parser.add_argument("--before", type=Path, help="the source of another release")
     parser.add_argument("--filled", nargs="+", help="look at these databases instead")
     parser.add_argument("--json", action="store_true", help="print the figures alone")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     found = {}
     for url in options.filled or ():
@@ -68,8 +67,7 @@ def main():
         return
     text = "\n".join(told(found, options))
     print(text)
-    if options.write_docs:
-        write_page(_PAGE, "bytes", text)
+    page.write_docs(options, "bytes", text)
 
 
 def elsewhere(options, name, tensors):

@@ -22,10 +22,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 
 ROOT = Path(__file__).parents[2]
-_PAGE = ROOT / "docs" / "benchmarks.md"
 _CHECKPOINTS, _STEPS, _ROWS, _LENGTH = 6, 30, 4, 128
 _LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _SHAPES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -34,7 +33,7 @@ _SHAPES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3,
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--beside", type=Path, help="another checkout, measured on the same files")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="deltareg-bench-") as folder:
@@ -43,8 +42,7 @@ def main():
         before = {kind: options.beside and measure(options.beside, Path(folder), kind) for kind in now}
     text = "\n\n".join("\n".join(table(kind, now[kind], before[kind])) for kind in now)
     sys.stdout.write(text + "\n")
-    if options.write_docs:
-        write_page(_PAGE, "cold", text)
+    page.write_docs(options, "cold", text)
 
 
 def train_all(folder):

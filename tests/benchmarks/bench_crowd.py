@@ -28,11 +28,10 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.wire import API
+from tests.benchmarks import page
 from tests.benchmarks.filled_registry import add_options, asked_databases, filled_registry
-from tests.benchmarks.page import print_blocks, write_page
 from tests.scale.filled import serving
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _BUSY = "scale0/line0"
 _MIX = 20
 """Of so many things that a client asks, one is a page of a list, one a rollback, and the rest resolves."""
@@ -108,9 +107,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each row of the table")
     options = parser.parse_args()
-    text = print_blocks(table(kind, options) for kind in asked_databases(options))
-    if options.write_docs:
-        write_page(_PAGE, "crowd", text)
+    text = page.print_blocks(table(kind, options) for kind in asked_databases(options))
+    page.write_docs(options, "crowd", text)
 
 
 def table(kind: str, options: argparse.Namespace) -> Iterator[str]:

@@ -22,14 +22,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.benchmarks import page
 from tests.benchmarks.filled_registry import add_options, asked_databases, filled_registry
 from tests.benchmarks.growth_calls import Asked, GrowthCall, growth_calls, names_of
-from tests.benchmarks.page import print_blocks, write_page
 from tests.benchmarks.statement_counts import StatementCounter
 from tests.pages.conftest import browser
 from tests.scale.filled import empty_database, live_template, serving
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _EMPTY = ("templatespace/templateline", "team/lora", "templatebase", "templateline")
 _FULL = ("scale0/line0", "scale1/line1", "scale-base-000", "line1")
 _HEAD = f"{'':<34}{'empty':>16}{'full':>18}{'':>7}{'statements':>12}{'{}':>24}"
@@ -64,9 +63,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="the most that a call is measured for")
     parser.add_argument("--only", default="", help="calls whose names match")
     options = parser.parse_args()
-    text = print_blocks(table(kind, options) for kind in asked_databases(options))
-    if options.write_docs:
-        write_page(_PAGE, "growth", text)
+    text = page.print_blocks(table(kind, options) for kind in asked_databases(options))
+    page.write_docs(options, "growth", text)
 
 
 def table(kind: str, options: argparse.Namespace) -> Iterator[str]:

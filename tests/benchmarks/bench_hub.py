@@ -30,11 +30,10 @@ import httpx  # only now the tests can be imported
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.fixtures.processes import Processes
 from tests.fixtures.registries import SAMPLES
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 _MIB = 1 << 20
 _HEAD = f"{'a push':<30}{'of':>4}{'s':>8}{'slowest':>9}{'MiB sent':>10}{'MiB client':>12}{'MiB server':>12}"
@@ -50,7 +49,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mib", type=int, default=64, help="size of the weights")
     parser.add_argument("--times", type=int, default=3, help="pushes of each kind")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     lines = [_HEAD]
     print(_HEAD)
@@ -59,8 +58,7 @@ def main():
             line = measure(way, Path(folder), options)
         print(line, flush=True)
         lines.append(line)
-    if options.write_docs:
-        write_page(_PAGE, "hub", "\n".join(lines))
+    page.write_docs(options, "hub", "\n".join(lines))
 
 
 def measure(way, folder, options):

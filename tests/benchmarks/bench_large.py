@@ -25,11 +25,9 @@ from deltareg.errors import Inconclusive
 from deltareg.suites.suite import built_in, parse_suite
 from deltareg_verify.messages.report import listen
 from deltareg_verify.sandbox.zygote import Zygote
-from tests.benchmarks import llama_files
-from tests.benchmarks.page import write_page
+from tests.benchmarks import llama_files, page
 from tests.verify.assigned import lay_out
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MB = 1_000_000
 _EVERY_S = 0.05
 _WALL_S = 1800.0
@@ -57,7 +55,7 @@ def main():
     parser.add_argument("--quick", action="store_true", dest="is_quick", help="a probe of 8 tokens, 2 generated")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scratch", type=Path, help="a folder with room for three times the base")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into its page")
+    page.add_option(parser)
     options = parser.parse_args()
     options.suite = "smoke"
     folder = Path(tempfile.mkdtemp(prefix="deltareg-bench-", dir=options.scratch))
@@ -73,8 +71,7 @@ def main():
             print(rows[-1], flush=True)
     finally:
         shutil.rmtree(folder)
-    if options.write_docs:
-        write_page(PAGE, "large", "\n".join(rows))
+    page.write_docs(options, "large", "\n".join(rows))
 
 
 def shape_of(gigabytes, *, hidden=_HIDDEN):

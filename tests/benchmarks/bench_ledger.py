@@ -35,11 +35,10 @@ from deltareg.service.runs.runs import queue_run
 from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import ChannelMove, RunCreate
+from tests.benchmarks import page
 from tests.benchmarks.bench_rollback import in_postgresql, told
-from tests.benchmarks.page import write_page
 from tests.service import rows, work
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LINE, _CHANNEL = LineRef("lab", "x"), "prod"
 _CHUNK = 5_000
 _HEAD = f"{'versions: {:,}':<44}{'of':>5}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}{'cpu ms':>9}"
@@ -49,7 +48,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--versions", type=int, default=100_000)
     parser.add_argument("--count", type=int, default=200, help="how often each is done")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     lines = [_HEAD.format(options.versions)]
     print(lines[0])
@@ -62,8 +61,7 @@ def main():
             engine.dispose()
     lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}")
     print(lines[-1])
-    if options.write_docs:
-        write_page(_PAGE, "ledger", "\n".join(lines))
+    page.write_docs(options, "ledger", "\n".join(lines))
 
 
 @contextmanager
@@ -90,9 +88,9 @@ def measure(name, engine, options):
         ),
         ("readiness of a rollback", lambda: show_readiness(*asked), False),
         ("the channel, shown", lambda: show_channel(*asked, at=None), False),
-        ("a page of verdicts", lambda: page(registry, ada), False),
-        ("a page of verdicts of a suite", lambda: page(registry, ada, suite="smoke"), False),
-        ("the verdicts of a version", lambda: page(registry, ada, ref=Ref.parse(f"{_LINE}:v{middle}")), False),
+        ("a page of verdicts", lambda: asked(registry, ada), False),
+        ("a page of verdicts of a suite", lambda: asked(registry, ada, suite="smoke"), False),
+        ("the verdicts of a version", lambda: asked(registry, ada, ref=Ref.parse(f"{_LINE}:v{middle}")), False),
     ):
         seconds, worked = [], []
         for _ in range(options.count):
@@ -106,7 +104,7 @@ def measure(name, engine, options):
         yield told(f"{told_as}, {name}", seconds) + cpu
 
 
-def page(registry, ada, *, ref=None, suite=None):
+def asked(registry, ada, *, ref=None, suite=None):
     return list_verdicts(registry, ada, ref, suite=suite, cursor=None, limit=50)
 
 

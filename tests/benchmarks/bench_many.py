@@ -20,15 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.benchmarks import page
 from tests.benchmarks.data import Size, lora, team  # only now the tests can be imported
 from tests.benchmarks.data.sentence_training import NEEDS, model_folder
-from tests.benchmarks.page import write_page
 from tests.benchmarks.peers.zipnn import PEERS as ZIPNN
 from tests.benchmarks.weights import Weights, read
 from tests.fixtures.processes import Processes
 
 _MB = 1e6
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=team.COUNT, help="deltas of the team")
     parser.add_argument("--quick", action="store_true", help="40 deltas, a run of a moment")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     if absent := [name for name in (*NEEDS, "peft") if find_spec(name) is None]:
         print(f"bench_many: not installed: {', '.join(absent)}; nothing measured")
@@ -60,8 +59,7 @@ def main():
         )
     )
     print(text)
-    if options.write_docs:
-        write_page(_PAGE, "many deltas", text)
+    page.write_docs(options, "many deltas", text)
 
 
 def table(title, deltas):

@@ -20,13 +20,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks import llama_files  # only now the tests can be imported
+from tests.benchmarks import llama_files, page  # only now the tests can be imported
 from tests.benchmarks.bench_prove import settled
-from tests.benchmarks.page import write_page
 from tests.benchmarks.worker_beside import worker_process
 from tests.fixtures.processes import Processes
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _COUNTS = (100, 1_000, 10_000, 40_000)
 _A_LAYER = 2 * len(llama_files.LINEAR)
 _SMALL = {"hidden": 32, "inner": 64, "heads": 2, "key_heads": 2, "vocabulary": 64}
@@ -49,7 +47,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tensors", type=int, nargs="+", default=_COUNTS)
     parser.add_argument("--steps", nargs="+", choices=_STEPS, default=_STEPS)
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     lines = [f"{'tensors':>8}" + "".join(f"{name:>{_CELL}}" for name in (*_STEPS, "server"))]
     print(lines[0], flush=True)
@@ -64,8 +62,7 @@ def main():
             f"{layers * _A_LAYER:>8,}" + "".join(f"{costs.get(name, '-')!s:>{_CELL}}" for name in (*_STEPS, "server"))
         )
         print(lines[-1], flush=True)
-    if options.write_docs:
-        write_page(_PAGE, "many tensors", "\n".join(lines))
+    page.write_docs(options, "many tensors", "\n".join(lines))
 
 
 def measure(folder, layers, steps):

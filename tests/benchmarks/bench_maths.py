@@ -37,10 +37,9 @@ from deltareg.delta.merge.method import MergeSettings, ValueMethod
 from deltareg.delta.merge.methods import method_named
 from deltareg.delta.merge.sides import Parent
 from deltareg.delta.merge.weights import ValueMerging
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.delta.test_fold import Held
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _7B = [(4096, 4096)] * 4 + [(11008, 4096)] * 2 + [(4096, 11008)]
 _WIDTH, _INNER, _LAYERS, _WORDS, _RANK = 1024, 2816, 16, 32000, 16
 _LAYER = {
@@ -68,7 +67,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=3, help="runs of each row; the middle one is told")
     parser.add_argument("--folder", type=Path, help="where the base and its deltas are made, or were")
     parser.add_argument("--row", help=argparse.SUPPRESS)
-    parser.add_argument("--write-docs", action="store_true", help="put the table into its page")
+    page.add_option(parser)
     options = parser.parse_args()
     if options.row:
         print(json.dumps(ROWS[options.row](options.folder)))
@@ -81,8 +80,7 @@ def main():
                 prepare(folder)
             lines.append(tell(row, [in_process(row, folder) for _ in range(options.repeat)]))
             print(lines[-1], flush=True)
-    if options.write_docs:
-        write_page(PAGE, "maths", "\n".join(lines))
+    page.write_docs(options, "maths", "\n".join(lines))
 
 
 def in_process(row, folder):

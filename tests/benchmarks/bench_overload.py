@@ -31,13 +31,12 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg.client import Client, ClientConfig, WorkerClient
 from deltareg.wire import LeaseRequest, RunCreate, Scope, TokenCreate
+from tests.benchmarks import page
 from tests.benchmarks.overload_attacks import ATTACKS
-from tests.benchmarks.page import write_page
 from tests.fixtures.processes import Processes, until
 from tests.fixtures.registries import SAMPLES, report
 from tests.signers import key_of
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _ATTACK = Path(__file__).with_name("overload_attacks.py")
 _BASE, _DELTA = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
 _LINE = "team/chat"
@@ -52,7 +51,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30.0, help="how long each attack lasts")
     parser.add_argument("--only", nargs="*", default=[], help="these attacks, or all")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     rows = [TOGETHER if name == "all" else name.split("+") for name in options.only or [*ATTACKS, "all"]]
     table = [_HEAD]
@@ -64,8 +63,7 @@ def main():
                 print(line, flush=True)
                 table.append(line)
         print(scene.faults())
-    if options.write_docs:
-        write_page(_PAGE, "overload", "\n".join(table))
+    page.write_docs(options, "overload", "\n".join(table))
 
 
 class Scene:

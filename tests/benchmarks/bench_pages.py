@@ -27,11 +27,10 @@ from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.digest import sha256_of
 from deltareg.host.garbage import collect_in_small_steps, collect_rarely
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.fixtures.registries import running
 from tests.pages.conftest import browser
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LINE = "/ui/deltas/team/line-50"
 _PROD = f"{_LINE}/channels/prod"
 _PAGES = [
@@ -67,7 +66,7 @@ def main():
     parser.add_argument("--lines", type=int, default=2_000)
     parser.add_argument("--versions", type=int, default=5, help="of each line")
     parser.add_argument("--count", type=int, default=120, help="how often each page is asked for")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     collect_rarely()  # as the server's own process does
     with tempfile.TemporaryDirectory(prefix="deltareg-bench-") as name:
@@ -86,8 +85,7 @@ def main():
     load = f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
     text = "\n".join([head, "", columns, *told, load])
     print(text)
-    if options.write_docs:
-        write_page(_PAGE, "pages", text)
+    page.write_docs(options, "pages", text)
 
 
 def fill(engine, lines, versions):

@@ -16,16 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks import figure, results  # only now the tests can be imported
+from tests.benchmarks import figure, page, results  # only now the tests can be imported
 from tests.benchmarks.data import Size, all_sets
 from tests.benchmarks.measuring import measure
-from tests.benchmarks.page import write_page
 from tests.benchmarks.peers import all_peers
 from tests.benchmarks.weights import cache_folder
 
 _QUICK, _WHOLE_LAYERS = Size(layers=1, steps=0.02), 15
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_IMAGE = _PAGE.parent / "images" / "codec.png"
+_IMAGE = page.DOCS / "images" / "codec.png"
 
 
 def main():
@@ -43,8 +41,7 @@ def main():
     print(f"\n{results.tables(found)}\n\n{path}")
     if options.plot or options.write_docs:
         print(figure.draw(found, options.plot or _IMAGE))
-    if options.write_docs:
-        write_page(_PAGE, "codec beside others", results.tables(found))
+    page.write_docs(options, "codec beside others", results.tables(found))
 
 
 def _options():
@@ -58,7 +55,7 @@ def _options():
     parser.add_argument("--results", type=Path, help="the file to merge into")
     parser.add_argument("--no-run", action="store_true", help="only show what the file holds")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw ratio against speed")
-    parser.add_argument("--write-docs", action="store_true", help="put tables and plot in the docs")
+    page.add_option(parser)
     parser.add_argument("--list", action="store_true", help="name sets and codecs, and what lacks")
     options = parser.parse_args()
     if options.list:

@@ -18,11 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np  # only now the tests can be imported
 from safetensors.numpy import save_file
 
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.benchmarks.worker_beside import worker_process
 from tests.fixtures.processes import Processes
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _HEAD = f"{'pushed':<26}{'MB':>8}{'stored':>8}{'push s':>8}{'proven s':>10}{'CPU s':>8}{'read':>7}"
 _WIDTH = 2048
 
@@ -30,7 +29,7 @@ _WIDTH = 2048
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=2.0, help="of the full fine-tune")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     lines = [_HEAD]
     print(_HEAD)
@@ -38,8 +37,7 @@ def main():
         for line in measure(Path(folder), options):
             print(line, flush=True)
             lines.append(line)
-    if options.write_docs:
-        write_page(_PAGE, "prove", "\n".join(lines))
+    page.write_docs(options, "prove", "\n".join(lines))
 
 
 def measure(folder, options):

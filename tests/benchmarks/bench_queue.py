@@ -25,11 +25,10 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.benchmarks import page
 from tests.benchmarks.bench_verify import LLAMA, tokenizer  # only now it can be imported
-from tests.benchmarks.page import write_page
 from tests.benchmarks.queue_costs import HEAD, costs
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _OWN = Path(sys.executable).with_name("deltareg")
 _START_S, _EACH_S = 180.0, 120.0
 _HEAD = f"{'':<28}{'runs':>6}{'passed':>8}{'wall s':>9}{'CPU s':>9}{'an hour':>9}{'a core':>9}"
@@ -41,7 +40,7 @@ def main():
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--small", action="store_true", help="a base of 1 M parameters")
     parser.add_argument("--deltareg", type=Path, action="append", help="another release's command")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into its page")
+    page.add_option(parser)
     parser.add_argument("--waiting", type=int, nargs="+", help="tell the queue's own costs with so many runs instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="deltareg-queue-") as folder:
@@ -60,8 +59,7 @@ def verify_all(options, folder):
     for number, (name, command) in enumerate(commands.items()):
         lines.append(measure(name, command, folder / f"registry-{number}", base, deltas))
         print(lines[-1], flush=True)
-    if options.write_docs:
-        write_page(_PAGE, "queue", "\n".join(lines))
+    page.write_docs(options, "queue", "\n".join(lines))
 
 
 def title(options):

@@ -24,13 +24,12 @@ from deltareg.service.operations.kinds import all_operations
 from deltareg.service.operations.operation import KeepingTimes, Place, StepContext
 from deltareg.service.retention.rules import set_retention
 from deltareg.wire import RetentionRule, RetentionSet
+from tests.benchmarks import page
 from tests.benchmarks.bench_bytes import sizes
-from tests.benchmarks.page import write_page
 from tests.scale.filled import empty_database, fill, live_template, serving
 from tests.scale.plan import FillPlan
 from tests.service.rows import caller
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _RULE = RetentionRule(last=10, days=90, promoted=False)
 _ORDER = ("retain", "collect", "archive", "tidy", "recount", "check")
 _SHOWN_BYTES = 100
@@ -41,7 +40,7 @@ def main():
     parser.add_argument("--versions", type=int, default=100_000)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="postgresql")
     parser.add_argument("--folder", type=Path, help="where to fill it; a folder of its own by default")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name, empty_database(options.database, Path(name)) as url:
         folder, plan = Path(name), FillPlan(options.versions)
@@ -50,8 +49,7 @@ def main():
         print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
         text = "\n".join(told(options, *measure(url, folder)))
     print(text)
-    if options.write_docs:
-        write_page(_PAGE, "retention", text)
+    page.write_docs(options, "retention", text)
 
 
 def measure(url, folder):

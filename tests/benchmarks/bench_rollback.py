@@ -22,13 +22,12 @@ import sqlalchemy as sa  # only now the tests can be imported
 
 import deltareg_migrations
 from deltareg.wire import LeaseRequest
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.benchmarks.worker_beside import worker_beside
 from tests.fixtures.databases import database, postgresql_started, server_url
 from tests.fixtures.processes import Processes
 from tests.fixtures.registries import SAMPLES, report
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LINE, _CHANNEL = "team/lora", "prod"
 _HEAD = f"{'a rollback':<44}{'of':>5}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}"
 
@@ -37,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=300, help="rollbacks by the client")
     parser.add_argument("--commands", type=int, default=60, help="rollbacks by the command")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     lines = [_HEAD]
     print(_HEAD)
@@ -46,8 +45,7 @@ def main():
             for line in measure(name, folder, url, options):
                 print(line, flush=True)
                 lines.append(line)
-    if options.write_docs:
-        write_page(_PAGE, "rollback", "\n".join(lines))
+    page.write_docs(options, "rollback", "\n".join(lines))
 
 
 @contextmanager

@@ -29,12 +29,11 @@ from deltareg.service.authority.resources import Namespace
 from deltareg.service.lines.search import SearchQuery, search_versions
 from deltareg.service.registry import Caller, Registry
 from deltareg.store.memory import MemoryStore
+from tests.benchmarks import page
 from tests.benchmarks.bench_ledger import in_sqlite
 from tests.benchmarks.bench_rollback import in_postgresql, told
-from tests.benchmarks.page import write_page
 from tests.service import rows
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _NAMESPACES, _LINES, _WORDS, _VOCABULARY = 1_000, 5, 30, 20_000
 _CHUNK = 20_000
 _HEAD = f"{'versions: {:,}':<44}{'of':>5}" + "".join(
@@ -47,7 +46,7 @@ def main():
     parser.add_argument("--versions", type=int, default=100_000)
     parser.add_argument("--count", type=int, default=40, help="how often each is done")
     parser.add_argument("--only", choices=["SQLite", "PostgreSQL"], help="one of the databases")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     lines = [_HEAD.format(options.versions)]
     print(lines[0])
@@ -62,8 +61,7 @@ def main():
                 engine.dispose()
     lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}")
     print(lines[-1])
-    if options.write_docs:
-        write_page(_PAGE, "search", "\n".join(lines))
+    page.write_docs(options, "search", "\n".join(lines))
 
 
 def measure(name, engine, options):

@@ -22,11 +22,10 @@ import numpy as np  # only now the tests can be imported
 from safetensors.numpy import save_file
 
 from deltareg.integrations.rl import StepPushes
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.benchmarks.worker_beside import worker_process
 from tests.fixtures.processes import Processes, until
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _HEAD = (
     f"{'LoRA MB':>8}{'steps':>7}{'save s':>8}{'push s':>8}{'proven s':>10}{'moved s':>9}"
     f"{'agent s':>9}{'served s':>10}{'longest':>9}{'sent MB':>9}{'CPU s':>7}"
@@ -39,7 +38,7 @@ _POLICY = {"smoke": False, "rollback": {"revisions": 2, "days": 0}}
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20, help="of the small one; a third of the large")
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     lines = [_HEAD]
     print(_HEAD, flush=True)
@@ -47,8 +46,7 @@ def main():
         for line in measure(Path(folder), options.steps):
             print(line, flush=True)
             lines.append(line)
-    if options.write_docs:
-        write_page(_PAGE, "steps", "\n".join(lines))
+    page.write_docs(options, "steps", "\n".join(lines))
 
 
 def measure(folder, steps):

@@ -24,13 +24,12 @@ from deltareg.client.folders.base_folder import open_base  # only now the tests 
 from deltareg.client.http.api import Api
 from deltareg.digest import sha256_of
 from deltareg.wire import UploadInfo, UploadOpen, request_of
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.faults import big
 from tests.faults.measured import MB, Cli, copy_seconds
 from tests.fixtures.processes import Processes
 from tests.fixtures.registries import SAMPLES
 
-_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _STEP_BYTES = 16 << 20
 _SAMPLE = SAMPLES / "bases" / "tinyllama"
 _NEXT_STEP = big.REAL_STEP / 4
@@ -39,7 +38,7 @@ _NEXT_STEP = big.REAL_STEP / 4
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=2048)
-    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    page.add_option(parser)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="deltareg-bench-"))
     processes = Processes(folder)
@@ -48,8 +47,7 @@ def main():
     finally:
         processes.end()
         shutil.rmtree(folder)
-    if options.write_docs:
-        write_page(_PAGE, "transfer", text)
+    page.write_docs(options, "transfer", text)
 
 
 def lines(processes, folder, size_bytes):

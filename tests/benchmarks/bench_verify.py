@@ -25,11 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg_verify.messages.report import listen
 from deltareg_verify.sandbox.zygote import Zygote
-from tests.benchmarks.page import write_page
+from tests.benchmarks import page
 from tests.verify.assigned import WALL_S, lay_out, with_figures
 from tests.verify.bench import SAMPLES
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _SIZES = {"tinyllama (sample)": None, "Llama, 270 M, F32": torch.float32, "Llama, 270 M, BF16": torch.bfloat16}
 LLAMA = {
     "hidden_size": 1024,
@@ -58,7 +57,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=5, help="runs of each set")
     parser.add_argument("--suite", default="smoke")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into its page")
+    page.add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = {
@@ -68,8 +67,7 @@ def main():
         }
     text = table(found, options)
     print(text)
-    if options.write_docs:
-        write_page(PAGE, "verify", text)
+    page.write_docs(options, "verify", text)
 
 
 def measure(folder, dtype, options):
@@ -123,7 +121,7 @@ def made(folder, dtype):
 def tokenizer():
     """Make a tokenizer of the project's own pages, with words of several letters."""
     made = tokenizers.ByteLevelBPETokenizer()
-    pages = sorted(str(path) for path in (PAGE.parent).glob("*.md"))
+    pages = sorted(str(path) for path in page.DOCS.glob("*.md"))
     made.train(pages, vocab_size=8_000, special_tokens=["<s>", "</s>"], show_progress=False)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, bos_token="<s>", eos_token="</s>")
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.benchmarks import page
 from tests.scale.filled import DATABASES, empty_database, fill, live_template
 from tests.scale.plan import FillPlan
 
@@ -21,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a filled one that is there; one for each database",
     )
-    parser.add_argument("--write-docs", action="store_true", help="put the tables in the docs")
+    page.add_option(parser)
 
 
 def asked_databases(options: argparse.Namespace) -> Sequence[str]:

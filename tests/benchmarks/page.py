@@ -1,7 +1,18 @@
-"""Putting a benchmark's output into the page that tells of it, between two markers."""
+"""The page of benchmarks: each prints its tables, and puts them there between two markers if it is asked to."""
 
+import argparse
+import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BESIDE = os.getloadavg()[0]  # what else ran as it began
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that puts the tables into the page."""
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
 
 
 def print_blocks(blocks: Iterable[Iterable[str]]) -> str:
@@ -13,6 +24,13 @@ def _printed(lines: Iterable[str]) -> Iterable[str]:
     for line in lines:
         print(line, flush=True)
         yield line
+
+
+def write_docs(options: argparse.Namespace, marker: str, text: str) -> None:
+    """Put tables into the page, with the day and the load beside which they were taken, if that is asked for."""
+    if options.write_docs:
+        taken = f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, load {_BESIDE:.1f} as it began"
+        write_page(DOCS / "benchmarks.md", marker, f"{text}\n\n{taken}")
 
 
 def write_page(page: Path, marker: str, text: str) -> None:

@@ -1,11 +1,12 @@
 """Writing many rows by the quickest way that each database has, and the checks that it leaves out.
 
-Triggers and references are off while rows go in. At the end they are as they were, and each
-reference is held to what is there.
+Triggers and references are off while rows go in, and PostgreSQL has only the indexes of its
+constraints. At the end they are as they were, and each reference is held to what is there.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +17,12 @@ from deltareg.db.tables import metadata
 
 _BATCH = 20_000
 _TEXT, _JSON = 25, {114, 3802}  # by PostgreSQL's numbers: JSON goes in as the text that it is
+_INDEXES = """
+SELECT index.indexrelid::regclass::text, pg_get_indexdef(index.indexrelid)
+FROM pg_index AS index JOIN pg_class AS owner ON owner.oid = index.indrelid
+WHERE owner.relnamespace = 'public'::regnamespace
+AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = index.indexrelid)
+"""
 
 
 class RowSink:
@@ -27,10 +34,13 @@ class RowSink:
         self._is_postgresql = conn.dialect.name == "postgresql"
         self._waiting: dict[tuple[str, tuple[str, ...]], list[tuple[object, ...]]] = {}
         self._ids: dict[str, int] = {}
+        self._writer = ThreadPoolExecutor(1)  # a database takes rows while the next are made
+        self._written: Future[None] = self._writer.submit(lambda: None)
 
     def new_id(self, table: str) -> int:
         """Return a row id that nothing has."""
         if table not in self._ids:
+            self._written.result()
             self._ids[table] = self._conn.exec_driver_sql(f'SELECT COALESCE(MAX(id), 0) FROM "{table}"').scalar_one()
         self._ids[table] += 1
         return self._ids[table]
@@ -46,6 +56,8 @@ class RowSink:
         """Write what waits, and let the databases count on from there."""
         for (table, columns), waiting in self._waiting.items():
             self._put(table, columns, waiting)
+        self._written.result()
+        self._writer.shutdown()
         if self._is_postgresql:
             for table in self._ids:
                 self._conn.exec_driver_sql(
@@ -57,18 +69,22 @@ class RowSink:
         names = ", ".join(f'"{name}"' for name in columns)
         self.counts[table] += len(rows)
         if self._is_postgresql:
-            opened: Any = self._conn.connection.cursor()
-            with opened as cursor:
-                cursor.execute(f'SELECT {names} FROM "{table}" LIMIT 0')
-                kinds = [_TEXT if column.type_code in _JSON else column.type_code for column in cursor.description]
-                with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
-                    copy.set_types(kinds)
-                    for row in rows:
-                        copy.write_row(row)
+            self._written.result()
+            self._written = self._writer.submit(self._copy, table, names, rows.copy())
         else:
             marks = ", ".join("?" * len(columns))
             self._conn.connection.executemany(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', rows)
         rows.clear()
+
+    def _copy(self, table: str, names: str, rows: list[tuple[object, ...]]) -> None:
+        opened: Any = self._conn.connection.cursor()
+        with opened as cursor:
+            cursor.execute(f'SELECT {names} FROM "{table}" LIMIT 0')
+            kinds = [_TEXT if column.type_code in _JSON else column.type_code for column in cursor.description]
+            with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
+                copy.set_types(kinds)
+                for row in rows:
+                    copy.write_row(row)
 
 
 @contextmanager
@@ -77,9 +93,14 @@ def filling(engine: sa.Engine) -> Iterator[RowSink]:
     if engine.dialect.name == "postgresql":
         with write(engine) as conn:
             conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            indexes = conn.exec_driver_sql(_INDEXES).all()
+            for name, _ in indexes:
+                conn.exec_driver_sql(f"DROP INDEX {name}")
             sink = RowSink(conn)
             yield sink
             sink.flush()
+            for _, statement in indexes:
+                conn.exec_driver_sql(statement)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             conn.exec_driver_sql("VACUUM ANALYZE")
         return
