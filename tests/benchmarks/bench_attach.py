@@ -8,7 +8,6 @@ run: above one, ours is faster. The base is in memory when the clock starts, as 
 
 import argparse
 import gc
-import shutil
 import statistics
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from deltareg_verify.engine.torch_engine.load import network_of
 from deltareg_verify.engine.torch_engine.ops import TorchOps
 from deltareg_verify.engine.torch_engine.plan import fold_plan, make_plan
 from deltareg_verify.engine.torch_engine.swap import swap_tensors
+from tests.benchmarks import page
 
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _FORWARDS = 5
@@ -62,16 +62,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=3, help="runs of each side, in turn")
     parser.add_argument("--layers", type=int, default=_SIZES["num_hidden_layers"])
+    page.add_option(parser)
     options = parser.parse_args()
     transformers.logging.disable_progress_bar()
-    folder = Path(tempfile.mkdtemp(prefix="deltareg-bench-"))
-    print(f"{torch.get_num_threads()} threads; milliseconds, the least and the median\n")
-    print(f"{'':<38}{'peft':>16}{'ours':>16}{'peft/ours':>11}")
-    try:
-        for dtype in ("float32", "bfloat16"):
-            measure(folder / dtype, dtype, options)
-    finally:
-        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="deltareg-bench-") as folder:
+        text = page.print_blocks([table(Path(folder), options)])
+    page.write_docs(options, "attach", text)
+
+
+def table(folder, options):
+    yield f"{torch.get_num_threads()} threads; milliseconds, the least and the median\n"
+    yield f"{'':<38}{'peft':>16}{'ours':>16}{'peft/ours':>11}"
+    for dtype in ("float32", "bfloat16"):
+        yield from measure(folder / dtype, dtype, options)
 
 
 def measure(folder, dtype, options):
@@ -87,7 +90,7 @@ def measure(folder, dtype, options):
         theirs, ours = sides.get("peft", []), sides["ours"]
         ratios = [a / b for a, b in zip(theirs, ours, strict=False)]
         told = f"{statistics.median(ratios):>11.2f}" if ratios else ""
-        print(f"{f'{dtype}: {row}':<38}{_times(theirs):>16}{_times(ours):>16}{told}")
+        yield f"{f'{dtype}: {row}':<38}{_times(theirs):>16}{_times(ours):>16}{told}"
 
 
 def merge(folder, clock):

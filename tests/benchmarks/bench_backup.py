@@ -1,6 +1,6 @@
 """How long a backup, the next one and a restore take, for a registry that `make fill` made.
 
-    python -m tests.benchmarks.bench_backup build/scale build/backup [--database postgresql+psycopg://…]
+    python -m tests.benchmarks.bench_backup build/scale build/backup [--database postgresql+psycopg://…] [--write-docs]
 
 The objects of such a registry are links with made-up digests, so a backup reads and hashes each and leaves
 it out. Objects are timed by themselves: as many, of 20 kB each, copied into an archive and out of it.
@@ -25,9 +25,11 @@ from deltareg.service.backup.manifest import BackupManifest
 from deltareg.service.backup.verify import verify_backup
 from deltareg.signing.keys import SigningKey
 from deltareg.store import fresh_key, open_store
+from tests.benchmarks import page
 
 KEY = SigningKey.of_seed(b"b" * 32)
 _OBJECT_BYTES = 20_000
+_LINES = [f"{'':36}{'s':>8}{'CPU s':>8}{'peak MiB':>10}"]
 
 
 @contextmanager
@@ -35,8 +37,12 @@ def timed(what):
     began, cpu = time.perf_counter(), time.process_time()
     yield
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    told = f"{time.perf_counter() - began:8.1f} s, {time.process_time() - cpu:8.1f} s of processor, peak {peak_mib} MiB"
-    print(f"{what:34} {told}", flush=True)
+    tell(f"{what:36}{time.perf_counter() - began:>8.1f}{time.process_time() - cpu:>8.1f}{peak_mib:>10}")
+
+
+def tell(line):
+    _LINES.append(line)
+    print(line, flush=True)
 
 
 def migrate(url, revision):
@@ -50,7 +56,7 @@ def back_up(scale, place, name):
         done = take.take_backup(
             engine, open_store((scale / "blobs").as_uri()), archive, signer=KEY, keys={}, report=lambda _line: None
         )
-    print(f"  {done.rows:,} rows, {done.moved:,} objects written, {done.moved_bytes / 1e6:,.1f} MB", flush=True)
+    tell(f"  {done.rows:,} rows, {done.moved:,} objects written, {done.moved_bytes / 1e6:,.1f} MB")
 
 
 def restore_rows(place, urls):
@@ -101,6 +107,7 @@ def main():
     parser.add_argument("place", type=Path)
     parser.add_argument("--database", default="", help="an empty PostgreSQL database to restore into as well")
     parser.add_argument("--objects", type=int, default=100_000)
+    page.add_option(parser)
     options = parser.parse_args()
     scale, place = options.scale.resolve(), options.place.resolve()
     if not place.exists():  # what is there was backed up by a run before
@@ -110,6 +117,7 @@ def main():
     restore_rows(place, urls)
     objects(place, options.objects)
     back_up(scale, place, "the next backup")
+    page.write_docs(options, "backup", "\n".join(_LINES))
 
 
 if __name__ == "__main__":

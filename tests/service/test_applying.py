@@ -175,7 +175,7 @@ def test_an_owner_applies_a_document_of_a_namespace_alone(place):
         (["groups", "ops", "members"], ["ana"], "okta says who is in it"),
         (["namespaces", "team", "members", "ana"], ["owner chat"], "owner is about all of a namespace"),
         (["namespaces", "team", "members", "ana"], ["owner  x y"], "no role is written"),
-        (["namespaces", "team", "members", "ana"], ["emperor"], "there is no role 'emperor'"),
+        (["namespaces", "team", "members", "ana"], ["emperor"], "there is no role 'emperor' in team"),
         (["roles", "owner"], ["push"], "owner is built in"),
         (["groups", "ci-train"], {"members": []}, "is a group and a service"),
     ],

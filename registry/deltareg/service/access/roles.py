@@ -144,7 +144,8 @@ def role_to_give(conn: sa.Connection, name: str, namespace: str | None, namespac
         return GivenRole(name, RIGHTS[name])
     row = queries.find_role(conn, name, namespace_id, lock=True)
     if row is None:
-        raise InvalidInput(f"there is no role {name[:64]!r}", fix=f"deltareg role ls {namespace or ''}".rstrip())
+        where = f" in {namespace}" if namespace else ""
+        raise InvalidInput(f"there is no role {name[:64]!r}{where}", fix=f"deltareg role ls {namespace or ''}".rstrip())
     role = GivenRole(name, read_rights(row.rights), row.id)
     if namespace is None and Right.MAINTAIN in role.rights:
         raise InvalidInput("who gives roles to others does so in a namespace", fix="name one, or: admin")
