@@ -8,7 +8,6 @@ long an answer takes in the middle, in 99 of 100 cases, and at most.
 
 import argparse
 import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
@@ -121,7 +120,6 @@ def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
         yield f"{kind}, {options.versions:,} versions, {options.clients} clients"
         yield f"{'':<34}{'of':>8}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}"
         yield from told(crowd, options.seconds)
-        yield f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
 
 
 @contextmanager

@@ -9,7 +9,6 @@ thousands of steps of SQLite. These counts are exact on any machine, the times a
 """
 
 import argparse
-import os
 import re
 import statistics
 import sys
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="calls whose names match")
     options = parser.parse_args()
     text = page.print_blocks(table(kind, options) for kind in asked_databases(options))
-    page.write_docs(options, "growth", text)
+    page.write_docs(options, f"growth of {options.versions:,}", text)
 
 
 def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
@@ -86,7 +85,6 @@ def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
         for call in growth_calls():
             if re.search(options.only, call.name):
                 yield told(call, *measured(call, sides, options))
-        yield f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
 
 
 @contextmanager

@@ -8,7 +8,6 @@ time of this process, in the middle, which other work on the machine leaves as i
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -59,8 +58,6 @@ def main():
                 print(line, flush=True)
                 lines.append(line)
             engine.dispose()
-    lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}")
-    print(lines[-1])
     page.write_docs(options, "ledger", "\n".join(lines))
 
 

@@ -10,7 +10,6 @@ and what is left of it when it is packed.
 import argparse
 import gc
 import gzip
-import os
 import statistics
 import sys
 import tempfile
@@ -82,8 +81,7 @@ def main():
                 told = [measured(client, path, options.count) for path in _PAGES]
     head = f"{options.lines:,} lines, {options.lines * options.versions:,} versions, {options.count} times each"
     columns = f"{'page':42}{'p50 ms':>8}{'p95 ms':>8}{'CPU ms':>8}{'kB':>7}{'packed':>8}"
-    load = f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
-    text = "\n".join([head, "", columns, *told, load])
+    text = "\n".join([head, "", columns, *told])
     print(text)
     page.write_docs(options, "pages", text)
 

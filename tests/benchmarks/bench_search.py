@@ -8,7 +8,6 @@ columns are the processor time of this process, in the middle, and how many vers
 
 import argparse
 import base64
-import os
 import random
 import statistics
 import sys
@@ -59,8 +58,6 @@ def main():
                     print(line, flush=True)
                     lines.append(line)
                 engine.dispose()
-    lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}")
-    print(lines[-1])
     page.write_docs(options, "search", "\n".join(lines))
 
 
