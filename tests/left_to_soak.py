@@ -329,6 +329,7 @@ SHOWN_ELSEWHERE = (
     "suites/test_drafting_sizes.py::test_margins_grow_with_what_healthy_versions_once_lost",
     "telling/test_webhooks.py::test_several_processes_at_once_deliver_each_event_in_its_order[sqlite",
     "api/test_matrix.py::test_nobody_gets_past_it_by_a_group_a_script_or_another_token",
+    "api/test_replicas.py::test_a_change_on_one_server_holds_on_both[sqlite",  # a file has one server as a rule
     "hostile/test_hostile_people.py::test_nobody_who_comes_near_succeeds",
     "scale/test_fill.py",  # plans and counts of statements stay
     "cli/test_explain.py::test_every_command_that_is_mentioned_exists",

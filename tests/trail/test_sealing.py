@@ -14,12 +14,14 @@ from deltareg.api.sealing import sealing
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.db.trail.audit import record_audit
+from deltareg.db.trail.trail import waiting_rows
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import CheckpointStores, differs_from_kept
 from deltareg.service.trail.seal import seal_some
 from deltareg.store.memory import MemoryStore
 from deltareg.trail.check import LogEvidence
 from deltareg.trail.lines import check_lines
+from tests.benchmarks.statement_counts import StatementCounter
 from tests.service import rows
 from tests.signers import key_of
 from tests.trail.logs import check, fill, lines_of, seal_all
@@ -42,6 +44,20 @@ def test_rows_are_sealed_in_batches_and_the_log_holds(registry):
     assert (found.findings, found.notices) == ([], [])
     assert (found.size, found.waiting, found.last.checkpoint.size) == (701, 0, 701)
     assert (found.statements, found.from_before) == (70, 700)
+
+
+def test_a_batch_reads_no_row_of_those_that_wait_behind_it(registry):
+    fill(registry, 100)
+    seal_all(registry)
+    fill(registry, 10_000)
+    with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("ANALYZE")
+    counter = StatementCounter(registry.engine)
+
+    with counter.counting() as counts, read(registry.engine) as conn:
+        assert len(waiting_rows(conn, limit=20)) == 20
+
+    assert counter.rows_read(counts) < 200
 
 
 def test_a_row_that_is_not_sealed_yet_is_said_to_wait(registry):

@@ -31,7 +31,7 @@ def select_to_review() -> sa.Select[*tuple[Any, ...]]:
         .join(principals, principals.c.id == revisions.c.actor_id)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(reviews, reviews.c.revision_id == revisions.c.id)
-        .where(revisions.c.break_glass.is_(True), reviews.c.id.is_(None))
+        .where(revisions.c.break_glass.is_(True), reviews.c.revision_id.is_(None))
     )
 
 

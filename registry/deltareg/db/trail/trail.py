@@ -39,13 +39,10 @@ def name_log(conn: sa.Connection, origin: str) -> bool:
 
 def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRecordRow]:
     """Return the first rows that wait to be sealed."""
-    query = (
-        sa.select(audit)
-        .join(unsealed, unsealed.c.audit_id == audit.c.id)
-        .outerjoin(log_leaves, log_leaves.c.audit_id == audit.c.id)
-        .where(log_leaves.c.position.is_(None))  # whoever writes the table by hand
-    )
-    return fetch_all(conn, query.order_by(unsealed.c.audit_id).limit(limit), AuditRecordRow)
+    leaf = sa.exists().where(log_leaves.c.audit_id == unsealed.c.audit_id)  # whoever writes the table by hand
+    first = sa.select(unsealed.c.audit_id).where(~leaf).order_by(unsealed.c.audit_id).limit(limit).subquery()
+    query = sa.select(audit).join(first, first.c.audit_id == audit.c.id)
+    return fetch_all(conn, query.order_by(audit.c.id), AuditRecordRow)
 
 
 def waiting_row(conn: sa.Connection, audit_id: int) -> AuditRecordRow:
@@ -164,7 +161,7 @@ def strays_after(conn: sa.Connection, audit_id: int, *, limit: int) -> Sequence[
         sa.select(audit, waits)
         .outerjoin(log_leaves, log_leaves.c.audit_id == audit.c.id)
         .outerjoin(unsealed, unsealed.c.audit_id == audit.c.id)
-        .where(log_leaves.c.position.is_(None), audit.c.id > audit_id)
+        .where(log_leaves.c.audit_id.is_(None), audit.c.id > audit_id)
         .order_by(audit.c.id)
         .limit(limit)
     )
