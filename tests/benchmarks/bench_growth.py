@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from deltareg.host.garbage import collect_in_small_steps, collect_rarely
 from tests.benchmarks import page
 from tests.benchmarks.filled_registry import add_options, asked_databases, filled_registry
 from tests.benchmarks.growth_calls import Asked, GrowthCall, growth_calls, names_of
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="the most that a call is measured for")
     parser.add_argument("--only", default="", help="calls whose names match")
     options = parser.parse_args()
+    collect_rarely()  # as the server's own process does
     text = page.print_blocks(table(kind, options) for kind in asked_databases(options))
     page.write_docs(options, f"growth of {options.versions:,}", text)
 
@@ -79,6 +81,7 @@ def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
             stack.enter_context(opened(empty, folder / "empty", *_EMPTY)),
             stack.enter_context(opened(url, place, *_FULL)),
         ]
+        collect_in_small_steps()
         yield f"{kind}, {options.versions:,} versions"
         yield _HEAD.format("rows read" if kind == "postgresql" else "1,000 steps")
         yield _UNDER

@@ -1,4 +1,4 @@
-"""What was rolled back is told to who decides on a request, also of the same bytes elsewhere."""
+"""What was rolled back is told where its version is shown, and to who decides on a request."""
 
 import pytest
 import sqlalchemy as sa
@@ -7,8 +7,13 @@ from deltareg.client import Client
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import ApprovalDue
+from deltareg.refs import LineRef, Ref
+from deltareg.service.overview.channel import show_ledger
+from deltareg.service.overview.line import show_line
+from deltareg.service.overview.version import show_version_around
 from deltareg.wire import TokenCreate
 from tests.fixtures.registries import SAMPLES
+from tests.service import rows
 
 SAME = SAMPLES / "deltas" / "tinyllama" / "lora_v2"
 
@@ -43,3 +48,39 @@ def test_a_line_that_somebody_may_not_read_is_not_told_of(copied):
 
     with Client(copied._config(token)) as dan:
         assert dan.requests.show(1).setbacks == []
+
+
+@pytest.fixture
+def often(registry_server):
+    """Have a channel that 61 versions are kept away from, the second of its line the first."""
+    registry_server.line("lora", "lora_v2").rollback("team/lora", "prod", reason="it stutters")
+    with write(registry_server.registry.engine) as conn:
+        first = conn.execute(sa.select(t.quarantines)).mappings().one()
+        line = sa.select(t.channels.c.delta_id).where(t.channels.c.id == first["channel_id"])
+        delta_id = conn.execute(line).scalar_one()
+        for _ in range(60):
+            same = {name: value for name, value in first.items() if name != "id"}
+            conn.execute(sa.insert(t.quarantines).values(same | {"version_id": rows.add_version(conn, delta_id)}))
+    return registry_server.registry
+
+
+def test_a_channel_shows_the_newest_of_many_and_says_how_many_there_are(often):
+    ledger = show_ledger(
+        often, rows.caller(often.engine), LineRef("team", "lora"), "prod", at=None, cursor=None, limit=5
+    )
+
+    assert ledger.quarantined == list(range(62, 12, -1))
+    assert ledger.now is not None
+    assert ledger.now.quarantined == 61
+
+
+def test_a_version_and_a_page_of_versions_show_their_own(often):
+    line, caller = LineRef("team", "lora"), rows.caller(often.engine)
+
+    told = [show_version_around(often, caller, Ref(line, version=number)).setbacks for number in (1, 2)]
+    newest = show_line(often, caller, line, cursor=None, limit=20)
+    older = show_line(often, caller, line, cursor=newest.versions.next_cursor, limit=20)
+
+    assert [[each.version for each in setbacks] for setbacks in told] == [[], [2]]
+    assert [each.version for each in newest.setbacks] == list(range(62, 42, -1))
+    assert [each.version for each in older.setbacks] == list(range(42, 22, -1))

@@ -24,8 +24,12 @@ from deltareg.db.tables import (
 )
 
 _MOST_FOLLOWERS: Final = 200
+_MOST_SETBACKS: Final = 50
+_LATEST: Final = (1 << 31) - 1  # no version has a higher number
 _LINE: sa.BindParameter[int] = sa.bindparam("delta_id", type_=sa.BigInteger)
 _ONE: sa.BindParameter[int] = sa.bindparam("channel_id", type_=sa.BigInteger)
+_FROM: sa.BindParameter[int] = sa.bindparam("from_version", type_=sa.BigInteger)
+_TO: sa.BindParameter[int] = sa.bindparam("to_version", type_=sa.BigInteger)
 _ASKED: Final = sa.and_(
     channels.c.delta_id == _LINE, sa.or_(_ONE == ALL, channels.c.id == _ONE), channels.c.deleted_at.is_(None)
 )
@@ -67,7 +71,12 @@ def select_names() -> sa.Select[*tuple[Any, ...]]:
 
 
 NAMES: Final = QueryPart(select_names().where(_ASKED), ChannelNameRow, order=(channels.c.id,))
-SETBACKS: Final = QueryPart(select_setbacks().where(_ASKED), SetbackRow, order=(versions.c.number, revisions.c.id))
+SETBACKS: Final = QueryPart(
+    select_setbacks().where(_ASKED, versions.c.number.between(_FROM, _TO)),
+    SetbackRow,
+    order=(versions.c.number.desc(), revisions.c.id.desc()),
+    limit=_MOST_SETBACKS,
+)
 OPEN: Final = QueryPart(
     sa.select(
         requests.c.id,
@@ -92,11 +101,11 @@ _OF_LINE: Final = CombinedQuery(NAMES, SETBACKS, OPEN)
 _OF_CHANNEL: Final = CombinedQuery(SETBACKS, OPEN, FOLLOWERS)
 
 
-def beside_line(conn: sa.Connection, delta_id: int) -> CombinedResult:
-    """Fetch the channels of a line, the versions quarantined on them, and their open requests."""
-    return _OF_LINE.run(conn, delta_id=delta_id, channel_id=ALL)
+def beside_line(conn: sa.Connection, delta_id: int, *, versions_from: int, versions_to: int) -> CombinedResult:
+    """Fetch the channels of a line, their open requests, and the quarantines of some versions, at most 50."""
+    return _OF_LINE.run(conn, delta_id=delta_id, channel_id=ALL, from_version=versions_from, to_version=versions_to)
 
 
 def beside_channel(conn: sa.Connection, delta_id: int, channel_id: int) -> CombinedResult:
-    """Fetch the quarantines and open requests of one channel, and up to 200 of its followers."""
-    return _OF_CHANNEL.run(conn, delta_id=delta_id, channel_id=channel_id)
+    """Fetch the open requests of one channel, its 50 newest quarantines, and up to 200 of its followers."""
+    return _OF_CHANNEL.run(conn, delta_id=delta_id, channel_id=channel_id, from_version=0, to_version=_LATEST)

@@ -10,8 +10,8 @@ from deltareg.service.registry import Caller
 from deltareg.wire import Setback
 
 
-def setbacks(rows: Iterable[SetbackRow], *, version: int | None = None) -> list[Setback]:
-    """Describe rollbacks that left a quarantine: all of them, or those of one version."""
+def setbacks(rows: Iterable[SetbackRow]) -> list[Setback]:
+    """Describe rollbacks that left a quarantine."""
     return [
         Setback(
             line=f"{row.namespace}/{row.line}",
@@ -23,7 +23,6 @@ def setbacks(rows: Iterable[SetbackRow], *, version: int | None = None) -> list[
             at=rfc3339(row.created_at),
         )
         for row in rows
-        if version in {None, row.version}
     ]
 
 

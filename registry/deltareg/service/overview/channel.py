@@ -8,7 +8,6 @@ from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.channels import describe_revision
 from deltareg.service.channels.fleet import show_follower
-from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.clock import parse_time, rfc3339_seconds
 from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.overview.glance import ChannelGlance, glance
@@ -16,7 +15,7 @@ from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import Answer, FollowerInfo, Page, RevisionInfo, Setback
+from deltareg.wire import Answer, FollowerInfo, Page, RevisionInfo
 
 
 class Ledger(Answer):
@@ -24,7 +23,7 @@ class Ledger(Answer):
 
     `now` is None if the channel was never moved. If a time was given, `then` is the newest revision
     at that time, None if there was none, and `at` is that time, to the second, in UTC. `agents` are
-    its first 200 followers.
+    its first 200 followers, and `quarantined` the newest 50 versions that are kept away from it.
     """
 
     line: str
@@ -32,7 +31,6 @@ class Ledger(Answer):
     revision: int
     now: ChannelGlance | None
     quarantined: list[int]
-    setbacks: list[Setback]
     requests: list[OpenRequest]
     agents: list[FollowerInfo]
     revisions: Page[RevisionInfo]
@@ -54,14 +52,12 @@ def show_ledger(
         now = glance(caller, glances[0]) if glances else None
         beside = beside_channels.beside_channel(conn, row.delta_id, row.id)
         then = None if at_us is None else queries.revision_at(conn, row.id, at_us=at_us)
-    kept_away = setbacks(beside.all(beside_channels.SETBACKS))
     return Ledger(
         line=str(line),
         channel=name,
         revision=row.revision,
         now=now,
-        quarantined=[each.version for each in kept_away],
-        setbacks=kept_away,
+        quarantined=[each.version for each in beside.all(beside_channels.SETBACKS)],
         requests=open_requests(beside.all(beside_channels.OPEN)),
         agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
         revisions=page(

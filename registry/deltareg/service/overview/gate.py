@@ -37,9 +37,10 @@ def show_gate_around(registry: Registry, caller: Caller, ref: Ref, channel: str)
         version = find_version(conn, caller, ref, bare="newest")
         row = find_channel(conn, caller, ref.line, channel)
         gate = answer_of(conn, registry, version, channel, gather(conn, version, row))
-        beside = beside_channels.beside_line(conn, version.delta_id)
+        number = version.number
+        beside = beside_channels.beside_line(conn, version.delta_id, versions_from=number, versions_to=number)
     serves = {each.name: each.version for each in beside.all(beside_channels.NAMES)}
-    waits = open_requests(beside.all(beside_channels.OPEN), version=version.number)
+    waits = open_requests(beside.all(beside_channels.OPEN), version=number)
     return GateOverview(
         gate=gate,
         serves=serves[channel],

@@ -44,9 +44,10 @@ def show_line(registry: Registry, caller: Caller, line: LineRef, *, cursor: str 
     suite = built_in(DEFAULT_SUITE)
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
-        beside = beside_channels.beside_line(conn, delta.id)
         glances = queries.channels_of_line(conn, delta.id, suite=DEFAULT_SUITE)
         rows = version_queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1)
+        shown = [row.number for row in rows[:limit]] or [0]
+        beside = beside_channels.beside_line(conn, delta.id, versions_from=min(shown), versions_to=max(shown))
         outcomes = newest_outcomes(conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest))
     channels_of = _group_served(glances)
     return LineOverview(

@@ -32,11 +32,11 @@ def show_version_around(registry: Registry, caller: Caller, ref: Ref) -> Version
         rows = resolve_version(conn, caller, ref, bare="newest")
         detail = veiled_detail(caller, describe_detail(conn, rows))
         evidence = evidence_about(conn, rows[0])
-        beside = beside_channels.beside_line(conn, rows[0].delta_id)
-    number = detail.version
+        number = detail.version
+        beside = beside_channels.beside_line(conn, rows[0].delta_id, versions_from=number, versions_to=number)
     return VersionOverview(
         version=detail,
-        setbacks=setbacks(beside.all(beside_channels.SETBACKS), version=number),
+        setbacks=setbacks(beside.all(beside_channels.SETBACKS)),
         requests=open_requests(beside.all(beside_channels.OPEN), version=number),
         names=[each.name for each in beside.all(beside_channels.NAMES)],
         pulls=show_pulls(registry, caller, Ref.parse(detail.ref)),
