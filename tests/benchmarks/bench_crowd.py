@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="for each row of the table")
     options = parser.parse_args()
     text = page.print_blocks(table(kind, options) for kind in asked_databases(options))
-    page.write_docs(options, "crowd", text)
+    page.write_docs(options, f"crowd of {options.versions:,}", text)
 
 
 def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
