@@ -85,9 +85,9 @@ def measure(name, engine, options):
         ),
         ("readiness of a rollback", lambda: show_readiness(*asked), False),
         ("the channel, shown", lambda: show_channel(*asked, at=None), False),
-        ("a page of verdicts", lambda: asked(registry, ada), False),
-        ("a page of verdicts of a suite", lambda: asked(registry, ada, suite="smoke"), False),
-        ("the verdicts of a version", lambda: asked(registry, ada, ref=Ref.parse(f"{_LINE}:v{middle}")), False),
+        ("a page of verdicts", lambda: verdicts(registry, ada), False),
+        ("a page of verdicts of a suite", lambda: verdicts(registry, ada, suite="smoke"), False),
+        ("the verdicts of a version", lambda: verdicts(registry, ada, ref=Ref.parse(f"{_LINE}:v{middle}")), False),
     ):
         seconds, worked = [], []
         for _ in range(options.count):
@@ -101,7 +101,7 @@ def measure(name, engine, options):
         yield told(f"{told_as}, {name}", seconds) + cpu
 
 
-def asked(registry, ada, *, ref=None, suite=None):
+def verdicts(registry, ada, *, ref=None, suite=None):
     return list_verdicts(registry, ada, ref, suite=suite, cursor=None, limit=50)
 
 

@@ -34,7 +34,7 @@ _LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 _LINE = "team/lora"
 _ROOTS = ("registry", "cli", "gpu_verify", "migrations")
 _RUN = "import sys; from deltareg_cli.main import main; sys.argv[0] = 'deltareg'; sys.exit(main())"
-_HEAD = f"{'':<34}{'of':>4}{'CPU ms':>9}{'median':>9}{'s least':>9}{'median':>9}"
+_HEAD = f"{'':<40}{'of':>4}{'CPU ms':>9}{'median':>9}{'s least':>9}{'median':>9}"
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Command:
         words = self.words(number)
         began = time.perf_counter()
         process = subprocess.Popen(words, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
         said = process.stdout.read().decode(errors="replace")
         _, status, used = os.wait4(process.pid, 0)
         self.wall_s.append(time.perf_counter() - began)
@@ -84,9 +85,9 @@ def table(folder, options):
         server = processes.api().start()
         with server.client(folder / "cache") as client:
             prepare(client)
-        named = commands(processes, server, "deltareg", Path(__file__).parents[2])
+        named = commands(processes, server, "", Path(__file__).parents[2])
         if options.beside:
-            named |= commands(processes, server, options.beside.name, options.beside.resolve())
+            named |= commands(processes, server, f"{options.beside.name}: ", options.beside.resolve())
         named |= hub_commands(processes, server)
         for number in range(options.rounds):
             for command in named.values():
@@ -97,7 +98,7 @@ def table(folder, options):
     for name, command in named.items():
         cpu, wall = (f"{1000 * at(command.cpu_s):>9.0f}" for at in (min, statistics.median)), command.wall_s
         seconds = f"{min(wall):>9.3f}{statistics.median(wall):>9.3f}"
-        yield f"{name:<34}{len(wall):>4}{''.join(cpu)}{seconds}"
+        yield f"{name:<40}{len(wall):>4}{''.join(cpu)}{seconds}"
 
 
 def prepare(client):
@@ -111,15 +112,15 @@ def prepare(client):
     client.promote(ref, "prod")
 
 
-def commands(processes, server, name, checkout):
-    """Give the commands of a checkout."""
+def commands(processes, server, prefix, checkout):
+    """Give the commands of a checkout, under names that begin with a prefix."""
     environ = processes.environ(
-        name,
+        "beside" if prefix else "user",
         DELTAREG_SERVER=server.url,
         DELTAREG_TOKEN=server.token,
         PYTHONPATH=os.pathsep.join(str(checkout / root) for root in _ROOTS),
     )
-    folder = processes.folder / f"{name}-files"
+    folder = processes.folder / ("beside-files" if prefix else "files")
     folder.mkdir()
     cache = Path(environ["XDG_CACHE_HOME"])
 
@@ -146,7 +147,7 @@ def commands(processes, server, name, checkout):
         "push of 25 kB": push,
         "pull of 25 kB, nothing cached": pull,
     }
-    return {f"{name} {what}": Command(words, environ) for what, words in calls.items()}
+    return {f"{prefix}{what}": Command(words, environ) for what, words in calls.items()}
 
 
 def hub_commands(processes, server):
