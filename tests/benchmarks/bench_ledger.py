@@ -142,6 +142,7 @@ def fill(engine, count):
             table: dict(conn.execute(sa.select(table)).mappings().one())
             for table in (t.versions, t.runs, t.verdicts, t.verdict_envelopes, t.revisions)
         }
+    first[t.verdicts]["checks"] = list(first[t.verdicts]["checks"])  # as it is written
     for start in range(2, count + 1, _CHUNK):
         numbers = range(start, min(start + _CHUNK, count + 1))
         with write(engine) as conn:

@@ -114,20 +114,17 @@ def fill(engine, count):
     first = rows.version(engine, rows.line(engine, maker=ada))
     with write(engine) as conn:
         version = dict(conn.execute(sa.select(t.versions).where(t.versions.c.id == first)).mappings().one())
-        conn.execute(sa.delete(t.versions))
-        conn.execute(sa.delete(t.deltas))
-        conn.execute(sa.delete(t.namespaces))
         conn.execute(
             sa.insert(t.namespaces),
             [
-                {"id": n + 1, "name": f"n{n}", "visibility": "internal" if n % 10 else "private"}
+                {"id": n + 2, "name": f"n{n}", "visibility": "internal" if n % 10 else "private"}
                 for n in range(_NAMESPACES)
             ],
         )
         conn.execute(
             sa.insert(t.deltas),
             [
-                {"id": n * _LINES + line + 1, "namespace_id": n + 1, "name": f"l{line}"}
+                {"id": n * _LINES + line + 2, "namespace_id": n + 2, "name": f"l{line}"}
                 for n in range(_NAMESPACES)
                 for line in range(_LINES)
             ],
@@ -135,8 +132,8 @@ def fill(engine, count):
     drawn = random.Random(7)
     words = [f"w{number}" for number in range(_VOCABULARY)]
     weights = list(accumulate(1 / (number + 1) for number in range(_VOCABULARY)))
-    for start in range(1, count + 1, _CHUNK):
-        ids = range(start, min(start + _CHUNK, count + 1))
+    for start in range(first + 1, first + 1 + count, _CHUNK):
+        ids = range(start, min(start + _CHUNK, first + 1 + count))
         made, terms, metrics = [], [], []
         for row_id in ids:
             line = drawn.randrange(_NAMESPACES * _LINES)
@@ -146,7 +143,7 @@ def fill(engine, count):
                     **version,
                     "id": row_id,
                     "number": row_id,
-                    "delta_id": line + 1,
+                    "delta_id": line + 2,
                     "manifest_digest": str(sha256_of(str(row_id).encode())),
                     "labels": {"tested": label},
                 }
