@@ -23,7 +23,6 @@ _DECIDED_BY_STATEMENTS = {
 SHOWN_ELSEWHERE = (
     "architecture/test_wheel.py",  # what the base install needs: rules of dependencies and imports
     "migrations/test_migrations.py::test_each_step_down_and_up_keeps_the_rows_that_both_its_ends_know",
-    "migrations/test_command.py::test_a_migration_that_was_killed_goes_on_where_it_stood[postgresql",
     "client/test_killed_pulls.py::test_no_kill_leaves_a_wrong_byte",
     "faults/test_leases.py::test_a_killed_and_a_frozen_worker_lose_nothing",
     "faults/test_server_restarts.py::test_restarts_of_the_server_fail_nobody",
@@ -42,7 +41,6 @@ SHOWN_ELSEWHERE = (
     "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
     "[leave_the_session",
     "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives[multiply",
-    "cli/test_apply.py::test_a_folder_is_shown_applied_once_and_kept_to[sqlite",
     "deploy/test_ci.py::test_a_github_job_stops_a_bad_delta",  # a job of the other forge does
     "planted/test_planted.py::test_nothing_broken_passes",
     "planted/test_planted.py::test_next_to_nothing_healthy_fails",
@@ -58,7 +56,6 @@ SHOWN_ELSEWHERE = (
     "verify/test_pipeline_stack.py",
     "hub/test_followed_repositories.py::test_a_run_that_is_killed_is_gone_on_with",
     "hub/test_followed_repositories.py::test_two_runs_at_once_push_one_version",  # threads in one process stay
-    "hub/test_followed_repositories.py::test_two_runs_at_once_in_one_process[postgresql",
     "verify/test_process.py::test_a_worker_that_is_killed_leaves_no_process",
     "verify/test_process.py::test_a_worker_that_waits_ends_at_once_when_asked",
     "verify/test_process.py::test_a_base_is_measured_once_for_all_its_versions",
@@ -144,18 +141,15 @@ SHOWN_ELSEWHERE = (
     "trail/test_mutations.py::test_an_export_of_odd_values_ends_no_verifier[value",
     "trail/test_mutations.py::test_an_export_of_odd_values_ends_no_verifier[None",
     "api/test_ways_to_prod.py::test_each_way_goes_where_the_page_says_so[was revoked",
-    "api/test_address.py::test_a_certificate_that_is_none_is_told[garbage",
     "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up[sqlite-0013",
     "cli/test_launch.py::test_migrate_makes_the_schema",  # `migrations/test_command.py` does
     "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives[devour",
-    "migrations/test_command.py::test_processes_that_migrate_at_the_same_time_take_turns[sqlite",
     "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[:1.0.0",
     "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[@{digest",
     "faults/test_gc.py",  # `service/test_collect_races.py` has its orders one by one
     "service/test_requests.py::test_of_promotions_at_once_one_opens_the_request[sqlite",
     "service/test_requests.py::test_of_approvals_at_once_each_counts_and_one_moves[sqlite",
     "service/test_requests.py::test_of_an_approval_and_what_ends_the_request_at_once_one_wins[sqlite",
-    "service/test_leases.py::test_eight_threads_claim_many_runs_each_once[sqlite",
     "service/test_collect_races.py::test_no_interleaving_loses_a_needed_pack",
     "conformance/test_blob_store.py::TestS3::test_attempts_at_one_digest_may_come_and_go_at_once",
     "conformance/test_blob_store.py::TestS3::test_writers_of_distinct_keys_do_not_disturb_each_other",
@@ -272,15 +266,7 @@ SHOWN_ELSEWHERE = (
     "verify/test_zygote.py::test_memory_that_is_eaten_is_the_childs_alone",
     "migrations/test_migrations.py::test_every_revision_goes_up_and_down_to_nothing",  # with rows, by each revision
     "migrations/test_migrations.py::test_the_release_before_finds_documents_written_out",
-    "migrations/test_migrations.py::test_runs_of_kinds_that_a_release_does_not_know_go_on_the_way_down[postgresql",
     "migrations/test_migrations.py::test_a_server_refuses_a_database_of_another_revision[postgresql",
-    "migrations/test_sign_ins.py::test_tokens_of_sign_ins_are_revoked_and_no_others[postgresql",
-    "migrations/test_rules.py::test_policies_and_floors_lose_what_the_release_before_does_not_know_of_others[postgres",
-    "migrations/test_rules.py::test_a_policy_loses_the_keys_of_rules_on_the_way_down[postgresql",
-    "migrations/test_rules.py::test_exchanged_tokens_end_on_the_way_down_and_others_stay[postgresql",
-    "migrations/test_held_before.py::test_who_made_the_first_token_of_a_script_stands_behind_it[postgresql",
-    "migrations/test_base_identities.py::test_bases_get_an_identity_and_versions_and_verdicts_stay_with_theirs[postgres",
-    "migrations/test_quotas.py::test_an_upgrade_counts_what_is_there[sqlite",
     "planted/third/test_third_set.py::test_a_handful_goes_through_smoke_as_it_is_expected_to",
     "planted/third/test_third_set.py::test_an_exact_match_is_what_greedy_decoding_writes",
     "planted/third/test_third_set.py::test_parts_of_a_task_share_no_row",

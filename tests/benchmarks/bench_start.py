@@ -23,17 +23,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np  # only now the tests can be imported
 from safetensors.numpy import load_file, save_file
 
-from deltareg.wire import LeaseRequest
 from tests.benchmarks import page
-from tests.benchmarks.worker_beside import worker_beside
+from tests.benchmarks.bench_rollback import prepare
+from tests.compat.releases import ROOTS
 from tests.fixtures.processes import Processes
-from tests.fixtures.registries import SAMPLES, report
+from tests.fixtures.registries import SAMPLES
 
-_BASE = SAMPLES / "bases" / "tinyllama"
 _LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 _LINE = "team/lora"
-_ROOTS = ("registry", "cli", "gpu_verify", "migrations")
-_RUN = "import sys; from deltareg_cli.main import main; sys.argv[0] = 'deltareg'; sys.exit(main())"
 _HEAD = f"{'':<40}{'of':>4}{'CPU ms':>9}{'median':>9}{'s least':>9}{'median':>9}"
 
 
@@ -101,31 +98,20 @@ def table(folder, options):
         yield f"{name:<40}{len(wall):>4}{''.join(cpu)}{seconds}"
 
 
-def prepare(client):
-    """Push a version and promote it, as a worker and a person would."""
-    client.bases.push(_BASE, "tinyllama")
-    worker = worker_beside(client)  # who pushed proves nothing
-    ref = client.push(_LORA, _LINE, base="tinyllama").version.ref
-    client.verify(ref)
-    grant = worker.lease(LeaseRequest(worker="scripted"))
-    worker.complete_run(grant.run, report(grant))
-    client.promote(ref, "prod")
-
-
 def commands(processes, server, prefix, checkout):
     """Give the commands of a checkout, under names that begin with a prefix."""
     environ = processes.environ(
         "beside" if prefix else "user",
         DELTAREG_SERVER=server.url,
         DELTAREG_TOKEN=server.token,
-        PYTHONPATH=os.pathsep.join(str(checkout / root) for root in _ROOTS),
+        PYTHONPATH=os.pathsep.join(str(checkout / root) for root in ROOTS),
     )
     folder = processes.folder / ("beside-files" if prefix else "files")
     folder.mkdir()
     cache = Path(environ["XDG_CACHE_HOME"])
 
     def run(*words):
-        return [sys.executable, "-c", _RUN, *words]
+        return [sys.executable, "-m", "deltareg_cli", *words]
 
     def push(number):
         return run("push", str(changed(folder / f"lora-{number}", number)), _LINE, "--base", "tinyllama")

@@ -35,12 +35,12 @@ class RowSink:
         self._waiting: dict[tuple[str, tuple[str, ...]], list[tuple[object, ...]]] = {}
         self._ids: dict[str, int] = {}
         self._writer = ThreadPoolExecutor(1)  # a database takes rows while the next are made
-        self._written: Future[None] = self._writer.submit(lambda: None)
+        self._written: Future[None] | None = None
 
     def new_id(self, table: str) -> int:
         """Return a row id that nothing has."""
         if table not in self._ids:
-            self._written.result()
+            self._wait()
             self._ids[table] = self._conn.exec_driver_sql(f'SELECT COALESCE(MAX(id), 0) FROM "{table}"').scalar_one()
         self._ids[table] += 1
         return self._ids[table]
@@ -56,8 +56,7 @@ class RowSink:
         """Write what waits, and let the databases count on from there."""
         for (table, columns), waiting in self._waiting.items():
             self._put(table, columns, waiting)
-        self._written.result()
-        self._writer.shutdown()
+        self._wait()
         if self._is_postgresql:
             for table in self._ids:
                 self._conn.exec_driver_sql(
@@ -65,11 +64,19 @@ class RowSink:
                     f" WHERE pg_get_serial_sequence('{table}', 'id') IS NOT NULL"
                 )
 
+    def end(self) -> None:
+        """End its thread, which may have a batch in hand."""
+        self._writer.shutdown()
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            self._written.result()
+
     def _put(self, table: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
         names = ", ".join(f'"{name}"' for name in columns)
         self.counts[table] += len(rows)
         if self._is_postgresql:
-            self._written.result()
+            self._wait()
             self._written = self._writer.submit(self._copy, table, names, rows.copy())
         else:
             marks = ", ".join("?" * len(columns))
@@ -97,8 +104,11 @@ def filling(engine: sa.Engine) -> Iterator[RowSink]:
             for name, _ in indexes:
                 conn.exec_driver_sql(f"DROP INDEX {name}")
             sink = RowSink(conn)
-            yield sink
-            sink.flush()
+            try:
+                yield sink
+                sink.flush()
+            finally:
+                sink.end()
             for _, statement in indexes:
                 conn.exec_driver_sql(statement)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:

@@ -25,7 +25,6 @@ from deltareg.db.tables import (
 
 _MOST_FOLLOWERS: Final = 200
 _MOST_SETBACKS: Final = 50
-_LATEST: Final = (1 << 31) - 1  # no version has a higher number
 _LINE: sa.BindParameter[int] = sa.bindparam("delta_id", type_=sa.BigInteger)
 _ONE: sa.BindParameter[int] = sa.bindparam("channel_id", type_=sa.BigInteger)
 _FROM: sa.BindParameter[int] = sa.bindparam("from_version", type_=sa.BigInteger)
@@ -75,6 +74,11 @@ SETBACKS: Final = QueryPart(
     select_setbacks().where(_ASKED, versions.c.number.between(_FROM, _TO)),
     SetbackRow,
     order=(versions.c.number.desc(), revisions.c.id.desc()),
+)
+NEWEST_SETBACKS: Final = QueryPart(
+    select_setbacks().where(_ASKED),
+    SetbackRow,
+    order=(versions.c.number.desc(), revisions.c.id.desc()),
     limit=_MOST_SETBACKS,
 )
 OPEN: Final = QueryPart(
@@ -98,14 +102,14 @@ FOLLOWERS: Final = QueryPart(
     select_followers().where(channels.c.id == _ONE), FollowerRow, order=(followers.c.id,), limit=_MOST_FOLLOWERS
 )
 _OF_LINE: Final = CombinedQuery(NAMES, SETBACKS, OPEN)
-_OF_CHANNEL: Final = CombinedQuery(SETBACKS, OPEN, FOLLOWERS)
+_OF_CHANNEL: Final = CombinedQuery(NEWEST_SETBACKS, OPEN, FOLLOWERS)
 
 
 def beside_line(conn: sa.Connection, delta_id: int, *, versions_from: int, versions_to: int) -> CombinedResult:
-    """Fetch the channels of a line, their open requests, and the quarantines of some versions, at most 50."""
+    """Fetch the channels of a line, their open requests, and the quarantines of some versions."""
     return _OF_LINE.run(conn, delta_id=delta_id, channel_id=ALL, from_version=versions_from, to_version=versions_to)
 
 
 def beside_channel(conn: sa.Connection, delta_id: int, channel_id: int) -> CombinedResult:
     """Fetch the open requests of one channel, its 50 newest quarantines, and up to 200 of its followers."""
-    return _OF_CHANNEL.run(conn, delta_id=delta_id, channel_id=channel_id, from_version=0, to_version=_LATEST)
+    return _OF_CHANNEL.run(conn, delta_id=delta_id, channel_id=channel_id)

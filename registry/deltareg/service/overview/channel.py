@@ -57,7 +57,7 @@ def show_ledger(
         channel=name,
         revision=row.revision,
         now=now,
-        quarantined=[each.version for each in beside.all(beside_channels.SETBACKS)],
+        quarantined=[each.version for each in beside.all(beside_channels.NEWEST_SETBACKS)],
         requests=open_requests(beside.all(beside_channels.OPEN)),
         agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
         revisions=page(
