@@ -11,7 +11,7 @@ from deltareg.db.lines import versions
 from deltareg.db.session import read, write
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.storage import forms, packs, uploads
-from deltareg.db.upkeep import collection
+from deltareg.db.upkeep import collection, pins
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden, UploadClosed
 from deltareg.service.registry import Registry
@@ -436,9 +436,9 @@ def finish(engine, upload_id):
 
 def mark(engine):
     """Release and mark, and then end before the first object is deleted."""
-    window = collection.PinWindow(moves=5, us=30 * DAY_US)
+    window = pins.PinWindow(moves=5, us=30 * DAY_US)
     with write(engine) as conn:
-        for version_id in collection.releasable(conn, grace_us=0, window=window):
+        for version_id in collection.releasable(conn, grace_us=0, window=window, most=1000)[0]:
             assert collection.release(conn, version_id, window=window)
         loose = collection.unreferenced_packs(conn, after=0, limit=100)
         assert collection.mark_deleting(conn, [row.id for row in loose])

@@ -9,7 +9,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import create_engine, read, write
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.storage import packs, uploads
-from deltareg.db.upkeep import collection
+from deltareg.db.upkeep import collection, pins
 from deltareg.digest import sha256_of
 from deltareg.errors import UploadClosed
 from deltareg.service.upkeep import collect
@@ -158,9 +158,9 @@ class NoMark(World):
                 conn.execute(sa.delete(t.packs).where(t.packs.c.id.in_(free)))
 
     def release(self):
-        window = collection.PinWindow(moves=5, us=30 * 24 * HOUR_US)
+        window = pins.PinWindow(moves=5, us=30 * 24 * HOUR_US)
         with write(self.engine) as conn:
-            for version_id in collection.releasable(conn, grace_us=0, window=window):
+            for version_id in collection.releasable(conn, grace_us=0, window=window, most=1000)[0]:
                 collection.release(conn, version_id, window=window)
 
 

@@ -147,7 +147,6 @@ def test_one_that_is_held_is_left_to_who_holds_it(registry, ada, delta, monkeypa
 @pytest.mark.parametrize("step", range(6))
 def test_another_goes_on_for_one_that_was_killed(registry, ada, delta, monkeypatch, step):
     monkeypatch.setattr(collect, "_BATCH", 1)
-    monkeypatch.setattr(collecting, "_MOST", 1)
     keep = rows.push(registry.engine, registry.store, ada, delta, b"kept")
     garbage(registry, ada, delta, b"one", b"two", b"three")
     steps = iter(range(100))
@@ -198,7 +197,7 @@ def test_who_lost_the_lease_saves_nothing_more(registry, ada, delta, monkeypatch
 
 
 def test_a_paused_one_stops_after_its_step_and_goes_on_from_there(registry, ada, delta, monkeypatch):
-    monkeypatch.setattr(collecting, "_MOST", 1)
+    monkeypatch.setattr(collect, "_BATCH", 1)
     garbage(registry, ada, delta, b"one", b"two")
     worker = server(registry)
     ask(registry, ada, "collect", now=True)
@@ -272,7 +271,7 @@ def test_how_often_is_set_for_all_servers_and_logged(registry, ada):
 
 
 def test_a_long_one_lets_others_have_their_turn(registry, ada, delta, monkeypatch):
-    monkeypatch.setattr(collecting, "_MOST", 1)
+    monkeypatch.setattr(collect, "_BATCH", 1)
     garbage(registry, ada, delta, b"one", b"two", b"three")
     worker = server(registry, slice_s=0.0)  # a step each
     ask(registry, ada, "collect", now=True)

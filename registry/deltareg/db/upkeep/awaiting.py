@@ -27,7 +27,8 @@ from deltareg.db.tables import (
     version_packs,
     versions,
 )
-from deltareg.db.upkeep.collection import AskedWindow, PinWindow, is_idle, is_pinned, waits
+from deltareg.db.upkeep.collection import is_idle, waits
+from deltareg.db.upkeep.pins import AskedWindow, PinWindow, is_pinned
 from deltareg.db.upkeep.released import IS_LEFT
 from deltareg.db.upkeep.rows import AwaitingRow, DeletedRow, FormerRow, FreedRow, HoldingRow, RunLogsRow, StalledRow
 

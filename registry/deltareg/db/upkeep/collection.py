@@ -6,81 +6,52 @@ waited; therefore one statement always locks the rows and the next looks at thei
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from deltareg.db.bases.stacks import holding_stacked, release_base
-from deltareg.db.channels.floors import floor_columns
-from deltareg.db.channels.rows import PinnedRow
-from deltareg.db.sql.clock import US_PER_S, now_us
+from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches
 from deltareg.db.storage.forms import let_go
 from deltareg.db.storage.offers import withdraw, withdraw_from_packs
 from deltareg.db.storage.rows import LeftoverRow, MarkedPackRow, PackSizeRow
 from deltareg.db.storage.shares import PackHolder
-from deltareg.db.tables import (
-    channels,
-    lineage,
-    packs,
-    piece_packs,
-    pieces,
-    revisions,
-    upload_packs,
-    uploads,
-    version_packs,
-    versions,
-)
+from deltareg.db.tables import lineage, packs, piece_packs, pieces, upload_packs, uploads, version_packs, versions
 from deltareg.db.tables.packs import UNADOPTED
 from deltareg.db.upkeep.holds import is_held
+from deltareg.db.upkeep.pins import PinWindow, is_pinned, pins
 from deltareg.db.upkeep.released import IS_LEFT, IS_UNREFERENCED
 from deltareg.db.upkeep.rows import StrandedRow
 
-_DAY_US = 86_400 * US_PER_S
 IS_CLOSED = uploads.c.state != "open"
 _Select = sa.Select[*tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class PinWindow:
-    """How long a channel pins a version that it served, so that it can be rolled back to.
-
-    The policy of a channel may set another window, which takes precedence.
-
-    Attributes:
-        moves: For this many later moves of the channel,
-        us: and for this many microseconds after the next move, whichever is longer.
-    """
-
-    moves: int
-    us: int
-
-
-@dataclass(frozen=True, slots=True)
-class AskedWindow:
-    """A `PinWindow` whose values a prepared statement takes as parameters."""
-
-    moves: sa.BindParameter[int]
-    us: sa.BindParameter[int]
-
-
-def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list[int]:
-    """List deleted versions that still hold packs and that no channel pins.
+def releasable(
+    conn: sa.Connection, *, grace_us: int, window: PinWindow, most: int, before: int | None = None
+) -> tuple[list[int], int | None]:
+    """Look at deleted versions that still hold packs, the youngest first; list those that no channel pins.
 
     Args:
         conn: A transaction.
         grace_us: The least time since a version's deletion.
         window: How long channels pin what they served.
+        most: How many are looked at.
+        before: Only versions that are older than this one are.
+
+    Returns:
+        The versions, and the oldest that was looked at; None if there was none.
     """
+    waiting = sa.select(versions.c.id).where(waits(versions), versions.c.deleted_at <= now_us() - grace_us)
+    if before is not None:
+        waiting = waiting.where(versions.c.id < before)
+    looked_at = list(conn.execute(waiting.order_by(versions.c.id.desc()).limit(most)).scalars())
     other = versions.alias()
-    query = sa.select(versions.c.id).where(
-        waits(versions),
-        versions.c.deleted_at <= now_us() - grace_us,
-        ~is_pinned(window, lines=sa.select(other.c.delta_id).where(waits(other))),
-    )
-    return list(conn.execute(query.order_by(versions.c.id)).scalars())
+    lines = sa.select(other.c.delta_id).where(other.c.id.in_(looked_at))
+    query = sa.select(versions.c.id).where(versions.c.id.in_(looked_at), ~is_pinned(window, lines=lines))
+    return list(conn.execute(query).scalars()), looked_at[-1] if looked_at else None
 
 
 def waits(of: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -111,10 +82,7 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     )
     if conn.execute(locked).first() is None:
         return False
-    other = versions.alias()
-    line = sa.select(other.c.delta_id).where(other.c.id == version_id)
-    pinned = sa.select(is_pinned(window, lines=line)).where(versions.c.id == version_id)
-    if conn.execute(pinned).scalar_one() or holding_children(conn, [version_id]):
+    if pins(conn, version_id, window=window) or holding_children(conn, [version_id]):
         return False
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
     let_go(conn, version_id)
@@ -275,63 +243,3 @@ def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: s
 def is_idle(idle_us: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     """Whether an upload is open and has been idle for so long."""
     return sa.and_(uploads.c.state == "open", uploads.c.touched_at <= now_us() - idle_us)
-
-
-def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[PinnedRow]:
-    """List (version_id, policy) of versions that channels serve or may roll back to.
-
-    Deleted versions are left out. A version is listed once for each time that a channel served it.
-    """
-    served = _select_served(window)
-    query = (
-        sa.select(served.c.version_id, channels.c.policy, *floor_columns())
-        .join(channels, channels.c.id == served.c.channel_id)
-        .join(versions, versions.c.id == served.c.version_id)
-        .where(_is_in(served), versions.c.deleted_at.is_(None))
-        .order_by(served.c.version_id, served.c.channel_id, served.c.behind)
-    )
-    return fetch_all(conn, query, PinnedRow)
-
-
-def is_pinned(window: PinWindow | AskedWindow, *, lines: sa.Select[int]) -> sa.ColumnElement[bool]:
-    """Whether a channel serves a version, or served it within the window of a rollback.
-
-    Args:
-        window: How long channels pin what they served.
-        lines: The lines of the versions in question; no other ledgers are read.
-    """
-    served = _select_served(window, lines)
-    # Asked as a list, which is made once, and not of each version by itself.
-    pinned = sa.select(served.c.version_id).where(served.c.version_id.is_not(None), _is_in(served))
-    return versions.c.id.in_(pinned)
-
-
-def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        served.c.ended_at.is_(None), served.c.behind <= served.c.moves, served.c.ended_at >= now_us() - served.c.us
-    )
-
-
-def _select_served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None = None) -> sa.Subquery:
-    """Select every time that a channel served a version: how many moves ago, and its window."""
-    rollback = channels.c.policy["rollback"]
-    days = rollback["days"].as_integer()
-    channel, newest_first = revisions.c.channel_id, revisions.c.number.desc()
-    rank = sa.func.row_number().over(partition_by=channel, order_by=newest_first)
-    # The move after it, which ended its time; NULL for the current one.
-    ended_at = sa.func.lag(revisions.c.created_at).over(partition_by=channel, order_by=newest_first)
-    query = (
-        sa.select(
-            channel,
-            revisions.c.version_id,
-            (rank - 1).label("behind"),
-            ended_at.label("ended_at"),
-            sa.func.coalesce(rollback["revisions"].as_integer(), window.moves).label("moves"),
-            sa.func.coalesce(sa.cast(days, sa.BigInteger) * _DAY_US, window.us).label("us"),
-        )
-        .join(channels, channels.c.id == revisions.c.channel_id)
-        .where(sa.or_(revisions.c.kind == "promote", revisions.c.kind == "rollback"), channels.c.deleted_at.is_(None))
-    )
-    if lines is not None:
-        query = query.where(channels.c.delta_id.in_(lines))
-    return query.subquery()

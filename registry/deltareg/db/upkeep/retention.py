@@ -25,7 +25,7 @@ from deltareg.db.tables import (
 )
 from deltareg.db.tables.requests import OPEN
 from deltareg.db.tables.runs import ACTIVE
-from deltareg.db.upkeep.collection import PinWindow, is_pinned
+from deltareg.db.upkeep.pins import PinWindow, is_pinned
 
 
 @dataclass(frozen=True, slots=True)

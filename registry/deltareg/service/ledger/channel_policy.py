@@ -2,7 +2,7 @@
 
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.row_protocols import PolicyColumns
-from deltareg.db.upkeep.collection import PinWindow
+from deltareg.db.upkeep.pins import PinWindow
 from deltareg.gate.floors import THE_SERVER, Floor, over, parse_floor
 from deltareg.gate.policy import Policy, RollbackWindow, policy_digest, read_stored
 

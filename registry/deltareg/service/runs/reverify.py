@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from deltareg.db.runs import runs as queries
 from deltareg.db.session import read, with_retry
-from deltareg.db.upkeep import collection
+from deltareg.db.upkeep import pins
 from deltareg.db.verdicts.outcomes import newest_makings
 from deltareg.db.verdicts.rows import MakingRow
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
@@ -67,7 +67,7 @@ def _due(conn: sa.Connection) -> Iterator[_Due]:
     surroundings = "\n".join([VERIFIER, "signed", *sorted(environments)])
     marker = hashlib.sha256(surroundings.encode()).hexdigest()[:16]
     pairs: dict[tuple[int, str], None] = {}  # in order, each once
-    for pinned in collection.pinned_versions(conn, window=PIN_WINDOW):
+    for pinned in pins.pinned_versions(conn, window=PIN_WINDOW):
         names = [suite.name for suite in policy_of(pinned).suites]
         pairs |= dict.fromkeys((pinned.version_id, name) for name in names)
     suites = suite_facts(conn, {name for _, name in pairs})

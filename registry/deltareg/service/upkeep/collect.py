@@ -64,6 +64,14 @@ class CollectionStep:
     after: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseStep:
+    """How many versions a batch released, and the oldest that it looked at; None after the last."""
+
+    released: int
+    before: int | None
+
+
 def run_collection(
     registry: Registry,
     caller: Caller,
@@ -118,7 +126,7 @@ def run(
     """
     grace_us = round(grace_s * US_PER_S)
     deleted_us = grace_us if deleted_s is None else round(deleted_s * US_PER_S)
-    versions = release_some(engine, deleted_us)
+    versions = _release_all(engine, deleted_us)
     release_forms(engine, round(keep_forms_s * US_PER_S))
     expired = with_retry(engine, partial(queries.expire_uploads, idle_us=grace_us))
     with_retry(engine, queries.drop_manifests)
@@ -157,14 +165,26 @@ def children_first(waiting: Iterable[int], children: Mapping[int, Sequence[int]]
         remaining = blocked
 
 
-def release_some(engine: sa.Engine, grace_us: int, *, most: int | None = None) -> int:
-    """Release deleted versions whose grace is over, at most so many; return how many were."""
+def release_some(engine: sa.Engine, grace_us: int, before: int | None = None) -> ReleaseStep:
+    """Release deleted versions whose grace is over, of a batch of those older than one."""
     with read(engine) as conn:
-        waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
-        ready = children_first(waiting, queries.holding_children(conn, waiting))[:most]
-    return sum(
-        [with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW)) for version_id in ready]
-    )
+        waiting, oldest = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW, most=_BATCH, before=before)
+        ready = children_first(waiting, queries.holding_children(conn, waiting))
+    released = [with_retry(engine, partial(queries.release, version_id=each, window=PIN_WINDOW)) for each in ready]
+    return ReleaseStep(sum(released), oldest)
+
+
+def _release_all(engine: sa.Engine, grace_us: int) -> int:
+    """Release what can be; a walk finds all of it, but for what is older than what was made from it."""
+    released, before, of_walk = 0, None, 0
+    while True:
+        step = release_some(engine, grace_us, before)
+        before, of_walk = step.before, of_walk + step.released
+        if before is None:
+            released += of_walk
+            if not of_walk:
+                return released
+            of_walk = 0
 
 
 def release_forms(engine: sa.Engine, keep_us: int) -> None:

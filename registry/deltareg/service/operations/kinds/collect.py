@@ -7,6 +7,7 @@ from deltareg.service.operations.operation import DAY_S, Operation, Place, StepC
 from deltareg.service.push.staging import sweep
 from deltareg.service.upkeep.collect import (
     CollectionStep,
+    ReleaseStep,
     delete_some,
     mark_some,
     release_forms,
@@ -14,18 +15,15 @@ from deltareg.service.upkeep.collect import (
     sweep_some,
 )
 
-_MOST = 100
-
 
 def _collect(context: StepContext, place: Place) -> StepOutcome:
     """Do a batch of a stage: versions, uploads, leftovers of failed pushes, packs."""
     engine, store, keeping = context.registry.engine, context.registry.store, context.keeping
     after = number_in(place, "after")
+    before, so_far = number_in(place, "before") or None, number_in(place, "released")
     match text_in(place, "stage"):
         case "" | "versions":
-            released = release_some(engine, round(keeping.deleted_s * US_PER_S), most=_MOST)
-            stage = "versions" if released else "uploads"
-            return StepOutcome({"stage": stage}, released, counts={"versions": released} if released else {})
+            return _released(release_some(engine, round(keeping.deleted_s * US_PER_S), before), so_far)
         case "uploads":
             release_forms(engine, round(keeping.forms_s * US_PER_S))
             idle_us = round(keeping.upload_grace_s * US_PER_S)
@@ -39,6 +37,15 @@ def _collect(context: StepContext, place: Place) -> StepOutcome:
             return _outcome("mark", mark_some(engine, after), then="delete")
         case _:
             return _outcome("delete", delete_some(engine, store, after), then=None)
+
+
+def _released(step: ReleaseStep, so_far: int) -> StepOutcome:
+    """Go on with older versions; after the oldest begin again, unless the whole walk released none."""
+    of_walk = so_far + step.released
+    place: Place = {"stage": "versions" if of_walk else "uploads"}
+    if step.before is not None:
+        place = {"stage": "versions", "before": step.before, "released": of_walk}
+    return StepOutcome(place, step.released, counts={"versions": step.released} if step.released else {})
 
 
 def _outcome(stage: str, step: CollectionStep, *, then: str | None) -> StepOutcome:
