@@ -47,9 +47,13 @@ class BusyRegistry:
         self.server.start()
         self.pushed, self.wrong = [], []
         with self.client("admin") as client:
-            self.token = client.tokens.create(
-                TokenCreate(principal="pusher", kind="pat", scopes=["read", "push", "verify"], everywhere=True)
-            ).token
+            # One's pushes are counted against one's limits in turn: who waits for a line is somebody else.
+            self.token, self.waiting_token = (
+                client.tokens.create(
+                    TokenCreate(principal=name, kind="pat", scopes=["read", "push", "verify"], everywhere=True)
+                ).token
+                for name in ("pusher", "waiting")
+            )
             client.keys.enrol("worker", str(key_of("worker").public), host="here")
             self.worker_token = client.tokens.create(
                 TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"], everywhere=True)
@@ -103,7 +107,7 @@ class BusyRegistry:
             proxy.pace_s = SLOW_S
             with self.client("far", self.token, url=proxy.url) as client:
                 self.push(client, "lab/by-a-slow-line", 900_001)
-        with self.client("locked", self.token) as client:
+        with self.client("locked", self.waiting_token) as client:
             ref = self.push(client, "lab/by-a-lock", 900_002)
             held = threading.Event()
             holder = threading.Thread(target=self._hold, args=(held,))

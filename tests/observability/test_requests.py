@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -15,9 +16,11 @@ from deltareg.api.observability.options import Observability
 from deltareg.api.observability.slow_requests import SlowRequestFiles, read_slow_requests
 from deltareg.db.runs import runs
 from deltareg.db.session import create_engine, write
+from deltareg.digest import sha256_of
+from deltareg.errors import BlobMissing
 from deltareg.service.access.tokens import bootstrap_token, mint_secret
 from deltareg.service.registry import Registry
-from deltareg.store import open_store
+from deltareg.store import fresh_key, open_store
 from deltareg.store.watched import WatchedStore
 from deltareg.wire import API
 
@@ -128,6 +131,17 @@ def test_metrics_go_on_without_the_database(asked, tmp_path):
     assert "deltareg_database_up 0.0" in series
     assert any(line.startswith("deltareg_requests_total") for line in series)
     assert not any(line.startswith("deltareg_queue") for line in series)
+
+
+def test_the_first_fault_of_a_store_raises_a_counter_that_was_there_before(asked):
+    client, registry, _ = asked
+    lost = 'deltareg_store_calls_total{call="read",outcome="blob_missing"}'
+    assert f"{lost} 0.0" in _series(client)
+
+    with pytest.raises(BlobMissing):
+        list(registry.store.read(fresh_key(sha256_of(b"gone"), attempt=uuid4())))
+
+    assert f"{lost} 1.0" in _series(client, fresh=True)
 
 
 def test_alerts_and_the_dashboard_ask_for_metrics_that_there_are(asked):

@@ -24,10 +24,15 @@ from prometheus_client.registry import Collector
 from deltareg import __version__
 from deltareg.host.exported_metrics import MetricSample
 from deltareg.host.time_spent import PARTS, TimeSpent
-from deltareg.store.watched import CALLS, StoreTally
+from deltareg.store.watched import CALLS, FAULT, StoreTally
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for
 _SUMS: Final = ("counter", "histogram")
+# A counter that begins at its first fault shows no rise, and no alert that asks for one hears of that fault.
+_AT_ZERO: Final = (
+    ("read", "blob_missing"),
+    *((call, each) for call in CALLS for each in ("ok", "store_unavailable", "store_misconfigured", FAULT)),
+)
 _BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 
 
@@ -142,7 +147,7 @@ class _ProcessParts(Collector):
 
     def _stores(self) -> Iterator[Metric]:
         tally = self._store or StoreTally()
-        seen = {**dict.fromkeys(((name, "ok") for name in CALLS), 0), **tally.calls}
+        seen = {**dict.fromkeys(_AT_ZERO, 0), **tally.calls}
         calls = CounterMetricFamily("deltareg_store_calls", "Calls of the store.", labels=["call", "outcome"])
         for (name, outcome), count in sorted(seen.items()):
             calls.add_metric([name, outcome], count)
