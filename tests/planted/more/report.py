@@ -82,7 +82,8 @@ def page(found: Sequence[Record]) -> str:
         "## Which check catches what\n\nHow many of each fault, on the held-out half where it was "
         "judged. Every check runs here;\nat work the first static failure stops the others.\n\n" + _catches(told),
         "## Material faults that pass\n\n" + _list(r for r in told if r.is_material and _passes(r)),
-        "## Healthy deltas that fail\n\n" + _list(r for r in found if not r.item.fault and not _passes(r)),
+        "## Healthy deltas that fail\n\nHealthy is what was trained as it should be; how good it came out, "
+        "the check says.\n\n" + _list(r for r in found if not r.item.fault and not _passes(r)),
         "## What each fault costs\n\n" + _costs(found),
         "## The faults\n\n" + _faults(),
     ]
@@ -188,8 +189,14 @@ def _passes(record: Record) -> bool:
 
 
 def _list(found: Iterable[Record]) -> str:
-    lines = [f"- `{r.item.id}`" + (f": {', '.join(sorted(r.judged.stops))}" if r.judged.stops else "") for r in found]
+    lines = [": ".join([f"- `{r.item.id}`", *(_told(r, name) for name in sorted(r.judged.stops))]) for r in found]
     return "\n".join(lines) or "None."
+
+
+def _told(record: Record, name: str) -> str:
+    """Name what stops an item, with what it measured and what it held that against."""
+    result = record.judged.results.get(name)
+    return f"`{name}`, {'; '.join(result.detail.split('; ')[:2])}" if result and result.detail else f"`{name}`"
 
 
 def _spoken(name: str) -> str:
