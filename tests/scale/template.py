@@ -181,7 +181,7 @@ class TemplateLife:
             self._worker.complete_run(grant.run, report(grant, verdict=verdict))
 
 
-def write_lora(folder: Path, shape: Shape, *, tensors: int, seed: int) -> None:
+def write_lora(folder: Path, shape: Shape, *, tensors: int, seed: int, base: str = BASE) -> None:
     """Write an adapter of so many tensors, of rank 8 in float32."""
     folder.mkdir()
     draw = np.random.default_rng(seed)
@@ -199,7 +199,7 @@ def write_lora(folder: Path, shape: Shape, *, tensors: int, seed: int) -> None:
         "lora_alpha": 16,
         "lora_dropout": 0.0,
         "bias": "none",
-        "base_model_name_or_path": BASE,
+        "base_model_name_or_path": base,
         "target_modules": sorted({name.rpartition(".")[2] for name in modules}),
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))

@@ -1,9 +1,13 @@
-"""Two years under retention, by a clock that moves: nothing that is kept changes, and the size stays."""
+"""Two years under retention, by a clock that moves: nothing that is kept changes, and the size stays.
+
+`DELTAREG_TEST_FILLED=100000` begins with a registry of that many versions and a year behind it, whose
+namespaces get the same rule: their versions are rows and objects like any other, whose bytes are copies.
+"""
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,15 +28,17 @@ from deltareg.wire import LeaseRequest, RetentionRule
 from tests.benchmarks.llama_files import Shape, write_base
 from tests.fixtures.registries import RunningRegistry, report
 from tests.proving import prove_all, prover_of
-from tests.scale.filled import DATABASES, empty_database, seal_trail, serving
+from tests.scale.filled import DATABASES, empty_database, fill, live_template, seal_trail, serving
 from tests.scale.moved_clock import MovedClock
-from tests.scale.plan import DAY_US
+from tests.scale.plan import DAY_US, FillPlan
 from tests.scale.template import write_lora
 from tests.signers import key_of
 from tests.trail.logs import ADMIN
 
 MONTHS, MONTH_DAYS = 24, 30.4375
 MONTHLY = int(os.environ.get("DELTAREG_TEST_MONTHLY", "60"))
+FILLED = int(os.environ.get("DELTAREG_TEST_FILLED", "0"))
+SPACE, BASE = "lived", "lived-base"
 LINES = 4
 KEPT = RetentionRule(last=max(2, MONTHLY // 6), days=45, promoted=False, labels=["release"])
 # What answers for the past grows, and nothing else: the trail, ledgers, and what a verdict said.
@@ -77,18 +83,20 @@ class TwoYears:
         self.pushed: dict[str, str] = {}
         self.shape = Shape(1, hidden=32, inner=32, heads=4, key_heads=4, vocabulary=64)
         self.author = author = server.client(principal="author")
-        for name in ("worker", "prover"):  # over the API, so that the trail has it
+        filled = [each.name for each in author.namespaces.list(limit=200).items]
+        for name in ("worker", "prover") if not FILLED else ():  # over the API, so that the trail has it
             author.keys.enrol(name, str(key_of(name).public), host="here")
         self.worker = server.client(("read", "verify"), principal="worker", kind="wrk")
         self.prover, self.puller = prover_of(server), server.client(("read",), principal="puller")
         announce_server_key(server.registry)
         with write(server.registry.engine) as conn:  # tokens of two years
             conn.execute(sa.update(t.tokens).values(expires_at=t.tokens.c.expires_at + 1_000 * DAY_US))
-        write_base(folder / "base", self.shape)
-        author.bases.push(folder / "base", "base")
-        author.namespaces.create("team")
+        write_base(folder / BASE, self.shape)
+        author.bases.push(folder / BASE, BASE)
+        author.namespaces.create(SPACE)
         prove_all(self.prover)
-        author.storage.set_retention("team", [KEPT])
+        for name in (SPACE, *filled):
+            author.storage.set_retention(name, [KEPT])
         self.operations = OperationWorker(
             server.registry, KeepingTimes(), rest=lambda _: False, pace=OperationPace(slice_s=600.0)
         )
@@ -100,9 +108,9 @@ class TwoYears:
         for number in range(MONTHLY):
             self.clock.move(MONTH_DAYS / MONTHLY)
             folder = self.folder / f"{month}-{number}"
-            write_lora(folder, self.shape, tensors=8, seed=month * MONTHLY + number)
+            write_lora(folder, self.shape, tensors=8, seed=month * MONTHLY + number, base=BASE)
             labels = {"release": "yes"} if number == 0 and month % 6 == 0 else {}
-            ref = author.push(folder, f"team/line{number % LINES}", base="base", labels=labels).version.ref
+            ref = author.push(folder, f"{SPACE}/line{number % LINES}", base=BASE, labels=labels).version.ref
             self.pushed[ref] = digest_of(folder)
             shutil.rmtree(folder)
             prove_all(prover)
@@ -122,9 +130,10 @@ class TwoYears:
             query = (
                 sa.select(t.deltas.c.name, t.versions.c.number)
                 .join(t.versions, t.versions.c.delta_id == t.deltas.c.id)
-                .where(t.versions.c.deleted_at.is_(None))
+                .join(t.namespaces, t.namespaces.c.id == t.deltas.c.namespace_id)
+                .where(t.namespaces.c.name == SPACE, t.versions.c.deleted_at.is_(None))
             )
-            live = [f"team/{line}:v{number}" for line, number in conn.execute(query)]
+            live = [f"{SPACE}/{line}:v{number}" for line, number in conn.execute(query)]
         for ref in live:
             folder = self.folder / "pulled"
             self.puller.pull(ref, folder)
@@ -174,12 +183,16 @@ def test_two_years_under_retention_are_as_large_as_their_first_half_year(kind, t
         _tell(kind, months)
         pulled = lived.pull_all()
         registry = lived.server.registry
-        found, trail = fsck.check(registry.engine, registry.store, read_data=True), check_trail(registry, ADMIN)
+        found = fsck.check(registry.engine, registry.store, read_data=not FILLED)  # a copy's bytes are another's
+        trail = check_trail(registry, ADMIN)
 
     early, late = months[5], months[-1]
     assert (found.findings, trail.findings) == ((), ())
-    assert pulled == late.live
-    assert len(lived.pushed) == MONTHS * MONTHLY > 4 * late.live
+    assert len(lived.pushed) == MONTHS * MONTHLY > 4 * pulled
+    if FILLED:
+        assert months[0].live - pulled > pulled
+    else:
+        assert pulled == late.live
     # Three more releases are kept than after half a year, and what a month draws differs.
     assert late.live <= early.live + MONTHS // 6 + LINES
     assert late.store_bytes <= early.store_bytes * (late.live + 1) / early.live * 1.05
@@ -192,8 +205,13 @@ def test_two_years_under_retention_are_as_large_as_their_first_half_year(kind, t
 
 @contextmanager
 def years(kind: str, folder: Path) -> Iterator[TwoYears]:
-    """Run an empty registry whose clock can be moved."""
-    with empty_database(kind, folder) as url, serving(url, folder) as server:
+    """Run a registry, empty or filled, whose clock can be moved."""
+    with ExitStack() as stack:
+        url = stack.enter_context(empty_database(kind, folder))
+        if FILLED:
+            plan = FillPlan(FILLED)
+            fill(url, folder, plan, live_template(url, folder, tensors=plan.tensors))
+        server = stack.enter_context(serving(url, folder))
         yield TwoYears(server, MovedClock(server.registry.engine), folder)
 
 
