@@ -91,12 +91,12 @@ def write_base(folder, shape):
     return _write_model(folder, shape, _BASE_SEED)
 
 
-def write_tuned(folder, shape):
+def write_tuned(folder, shape, *, seed=_TUNED_SEED):
     """Write a full fine-tune: every weight has another value."""
-    return _write_model(folder, shape, _TUNED_SEED)
+    return _write_model(folder, shape, seed)
 
 
-def write_lora(folder, shape, *, seed=13):
+def write_lora(folder, shape, *, seed=13, base="large"):
     """Write a LoRA on all linear layers, in the layout of peft."""
     folder.mkdir(parents=True)
     chance = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def write_lora(folder, shape, *, seed=13):
         "bias": "none",
         "lora_dropout": 0.0,
         "fan_in_fan_out": False,
-        "base_model_name_or_path": "large",
+        "base_model_name_or_path": base,
         "peft_version": "0.21.2",
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))

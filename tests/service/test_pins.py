@@ -42,7 +42,9 @@ def add_channel(conn, chance, maker, delta, version_ids, *, name):
     policy = chance.choice([{}, {"rollback": {"revisions": chance.randint(0, 4), "days": chance.randint(0, 9)}}])
     made = sa.insert(t.channels).values(delta_id=delta, name=name, policy=policy)
     channel_id = conn.execute(made.returning(t.channels.c.id)).scalar_one()
-    few, served, kind = chance.sample(version_ids, chance.randint(1, len(version_ids))), [], ""
+    few = chance.sample(version_ids, chance.randint(1, len(version_ids)))
+    served: list[int] = []
+    kind = ""
     for number in range(1, MOVES + 1):
         if kind == "freeze":
             kind = "unfreeze"  # both serve on what was served
