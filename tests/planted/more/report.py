@@ -189,11 +189,14 @@ def _passes(record: Record) -> bool:
 
 
 def _list(found: Iterable[Record]) -> str:
-    lines = [": ".join([f"- `{r.item.id}`", *(_told(r, name) for name in sorted(r.judged.stops))]) for r in found]
+    lines = [
+        ": ".join([f"- `{each.item.id}`", *(_describe_stop(each, name) for name in sorted(each.judged.stops))])
+        for each in found
+    ]
     return "\n".join(lines) or "None."
 
 
-def _told(record: Record, name: str) -> str:
+def _describe_stop(record: Record, name: str) -> str:
     """Name what stops an item, with what it measured and what it held that against."""
     result = record.judged.results.get(name)
     return f"`{name}`, {'; '.join(result.detail.split('; ')[:2])}" if result and result.detail else f"`{name}`"

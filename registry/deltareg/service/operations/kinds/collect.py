@@ -23,7 +23,7 @@ def _collect(context: StepContext, place: Place) -> StepOutcome:
     before, so_far = number_in(place, "before") or None, number_in(place, "released")
     match text_in(place, "stage"):
         case "" | "versions":
-            return _released(release_some(engine, round(keeping.deleted_s * US_PER_S), before), so_far)
+            return _continue_walk(release_some(engine, round(keeping.deleted_s * US_PER_S), before), so_far)
         case "uploads":
             release_forms(engine, round(keeping.forms_s * US_PER_S))
             idle_us = round(keeping.upload_grace_s * US_PER_S)
@@ -39,7 +39,7 @@ def _collect(context: StepContext, place: Place) -> StepOutcome:
             return _outcome("delete", delete_some(engine, store, after), then=None)
 
 
-def _released(step: ReleaseStep, so_far: int) -> StepOutcome:
+def _continue_walk(step: ReleaseStep, so_far: int) -> StepOutcome:
     """Go on with older versions; after the oldest begin again, unless the whole walk released none."""
     of_walk = so_far + step.released
     place: Place = {"stage": "versions" if of_walk else "uploads"}
