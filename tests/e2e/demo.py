@@ -24,6 +24,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
+from deltareg.host.worker_process import ON_THIS_MACHINE
 from tests.e2e import train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ class Story:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DELTAREG_")}
         # A slow machine would show its progress between the lines of the story.
         shown = {"DELTAREG_NO_PROGRESS": "1", "COLUMNS": "100"}
-        self.environ = {**kept, **home, **shown, "HF_HUB_OFFLINE": "1"}
+        self.environ = {**kept, **home, **shown, **ON_THIS_MACHINE}
 
     def colour(self, code: str) -> str:
         """Give a colour where there is a terminal to show it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.errors import InvalidInput
+from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.launch import ask, require
 from deltareg_cli.terminal.blocks import CommandResult
@@ -13,10 +14,6 @@ from deltareg_cli.views.behavior import Fields, behavior_blocks, behavior_markdo
 
 if TYPE_CHECKING:
     from deltareg.client import DiffReport
-
-# A base is read from this disk; nothing is asked of a hub.
-# Threads that wait for their like by spinning take the time of whatever else runs on the machine.
-ENVIRON = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def device_of(gpu: str) -> str:
@@ -49,7 +46,7 @@ def compare_behavior(
     if document is None:
         with behavior.at_hand(question) as request:
             words = json.dumps(request, default=str)
-            document = ask("behavior", words, environ=ENVIRON)
+            document = ask("behavior", words, environ=ON_THIS_MACHINE)
         behavior.keep(question, document)
     names = dict(zip(("a", "b"), question.names, strict=True))
     return {**names, **document}

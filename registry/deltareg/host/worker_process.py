@@ -9,8 +9,12 @@ from typing import cast
 
 from deltareg.errors import DeltaregError, Inconclusive, error_classes
 
-OFFLINE = {"HF_HUB_OFFLINE": "1"}
-"""For a process that reads a base from this disk, and asks nothing of a hub."""
+ON_THIS_MACHINE = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+"""For a process that computes with a base from this disk: it asks nothing of a hub, and its threads do not spin.
+
+Those that wait for their like by spinning take the time of whatever else runs here: beside a training they
+take sixteen times as long for the same.
+"""
 
 
 def worker_line() -> list[str]:

@@ -8,6 +8,7 @@ from typing import cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.launch import ask, require
@@ -18,9 +19,6 @@ from deltareg_cli.tree.global_options import gpu_option
 from deltareg_cli.tree.help_page import Example
 
 ORDER = 20
-
-# A base is read from this disk; nothing is asked of a hub.
-ENVIRON = {"HF_HUB_OFFLINE": "1"}
 
 
 @command(
@@ -87,7 +85,7 @@ def probe(
             "is_folded": folded,
             "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
         }
-    document = ask("probe", json.dumps(request, default=str), environ=ENVIRON)
+    document = ask("probe", json.dumps(request, default=str), environ=ON_THIS_MACHINE)
     for name in cast("list[str]", document["silent"]):
         invocation.output.note(f"warning: no forward used {clean(name)}")
     invocation.output.show(probe_answer(version.ref, out, document))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
-from deltareg_cli.runs.behavior import ENVIRON, device_of
+from deltareg_cli.runs.behavior import device_of
 from deltareg_cli.runs.launch import ask_on, require
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.tree.command_tree import command
@@ -147,7 +148,7 @@ def _run_backtest(
         document = ask_on(
             "backtest",
             json.dumps(request, default=str),
-            environ=ENVIRON,
+            environ=ON_THIS_MACHINE,
             on_progress=lambda step: invocation.output.note(_step(step)),
         )
     return {"line": str(stretch.line), **document, "left_out": list(stretch.left_out)}

@@ -12,11 +12,12 @@ import click
 
 from deltareg.documents.json_values import is_list
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg.refs import LineRef, parse_name
 from deltareg.suites.drafting.rows import Task
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.runs.behavior import ENVIRON, device_of
+from deltareg_cli.runs.behavior import device_of
 from deltareg_cli.runs.launch import ask, missing_of
 from deltareg_cli.terminal.wording import clean, count
 from deltareg_cli.tree.command_tree import command
@@ -226,7 +227,7 @@ def _answer(
     path = folder / "request.json"
     words = {**request, "device": device_of(gpu)}
     path.write_text(json.dumps(words, default=str))
-    answer = ask("pilot", str(path), environ=ENVIRON)
+    answer = ask("pilot", str(path), environ=ON_THIS_MACHINE)
     if answer["has_template"] is False:
         notes.append("the base has no chat template: chats are written plainly")
     new_notes = answer["notes"]
