@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,9 +39,6 @@ _HERE = Path(__file__).parents[2]
 _LARGE = Shape(32, hidden=1024, inner=2816, heads=16, key_heads=16)
 _MANY = Shape(256, hidden=32, inner=64, heads=2, key_heads=2, vocabulary=64)
 
-Order = Callable[[int], list[str]]
-"""Gives the words of a program, by the number of its round."""
-
 
 @dataclass
 class Tool:
@@ -57,7 +54,7 @@ class Tool:
     name: str
     environ: dict[str, str]
     server: int = 0
-    orders: dict[str, Order] = field(default_factory=dict)
+    orders: dict[str, scripts.Order] = field(default_factory=dict)
 
 
 @dataclass

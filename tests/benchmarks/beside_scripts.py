@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Order = Callable[[int], list[str]]
+"""Gives the words of a program, by the number of its round."""
 
 TOOK = "measured: "
 """Begins the last line of a script that measures its own loop: seconds, and processor seconds, as JSON."""

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from deltareg.host.worker_process import ON_THIS_MACHINE
+from deltareg.host.worker_process import worker_environ
 from tests.e2e import train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -83,10 +83,10 @@ class Story:
     def __post_init__(self) -> None:
         """Give the commands a home of their own."""
         home = {f"XDG_{name}_HOME": str(self.folder / name.lower()) for name in _XDG}
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("DELTAREG_")}
+        kept = {k: v for k, v in worker_environ().items() if not k.startswith("DELTAREG_")}
         # A slow machine would show its progress between the lines of the story.
         shown = {"DELTAREG_NO_PROGRESS": "1", "COLUMNS": "100"}
-        self.environ = {**kept, **home, **shown, **ON_THIS_MACHINE}
+        self.environ = {**kept, **home, **shown}
 
     def colour(self, code: str) -> str:
         """Give a colour where there is a terminal to show it."""

@@ -95,7 +95,7 @@ def test_a_worker_that_is_killed_leaves_no_process(server, start):
 
 @pytest.mark.slow
 def test_a_worker_ends_with_the_process_that_started_it(server, processes):
-    script = "from deltareg_cli.runs.launch import ask; ask('run', environ={})"
+    script = "from deltareg_cli.runs.launch import ask; ask('run')"
     token = server.token("read", "verify", principal="worker", kind="wrk")
     environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=server.url)
     parent = processes.start("worker", sys.executable, "-c", script, environ=environ)

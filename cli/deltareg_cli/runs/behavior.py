@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.errors import InvalidInput
-from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.launch import ask, require
 from deltareg_cli.terminal.blocks import CommandResult
@@ -46,7 +45,7 @@ def compare_behavior(
     if document is None:
         with behavior.at_hand(question) as request:
             words = json.dumps(request, default=str)
-            document = ask("behavior", words, environ=ON_THIS_MACHINE)
+            document = ask("behavior", words)
         behavior.keep(question, document)
     names = dict(zip(("a", "b"), question.names, strict=True))
     return {**names, **document}

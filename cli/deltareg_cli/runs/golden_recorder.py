@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 
-from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.launch import ask
 
@@ -23,4 +22,4 @@ def record(
     """
     fields = {"cache": invocation.config.cache_dir, **request}
     words = json.dumps(fields, default=str)
-    return ask("golden", words, environ=ON_THIS_MACHINE, timeout_s=timeout_s)
+    return ask("golden", words, timeout_s=timeout_s)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from deltareg.errors import Inconclusive
 from deltareg.host.parts import NEEDS, missing_of, require
-from deltareg.host.worker_process import ask, rebuild_error, worker_line
+from deltareg.host.worker_process import ask, rebuild_error, worker_environ, worker_line
 
 if TYPE_CHECKING:
     from deltareg.client.config import ClientConfig
@@ -49,9 +49,7 @@ def connect(config: "ClientConfig") -> tuple[list[str], dict[str, str]]:
     return build_flags(server=config.server), {"DELTAREG_TOKEN": config.token} if config.token else {}
 
 
-def ask_on(
-    *args: str, environ: Mapping[str, str], on_progress: Callable[[Mapping[str, object]], None]
-) -> Mapping[str, object]:
+def ask_on(*args: str, on_progress: Callable[[Mapping[str, object]], None]) -> Mapping[str, object]:
     """Run a command as `ask` does, and report its progress meanwhile.
 
     The process writes a line of JSON `{"progress": …}` now and then, and one document at its end.
@@ -59,7 +57,6 @@ def ask_on(
 
     Args:
         args: The words of its command line.
-        environ: Variables beside those of this process.
         on_progress: Called with each step.
 
     Raises:
@@ -71,7 +68,7 @@ def ask_on(
     last: Mapping[str, object] = {}
     is_interrupted = False
     with subprocess.Popen(  # noqa: S603  # our own module
-        line, stdout=subprocess.PIPE, env={**os.environ, **environ}
+        line, stdout=subprocess.PIPE, env=worker_environ()
     ) as process:
         while True:
             try:

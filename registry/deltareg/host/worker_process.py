@@ -9,12 +9,9 @@ from typing import cast
 
 from deltareg.errors import DeltaregError, Inconclusive, error_classes
 
-ON_THIS_MACHINE = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-"""For a process that computes with a base from this disk: it asks nothing of a hub, and its threads do not spin.
-
-Those that wait for their like by spinning take the time of whatever else runs here: beside a training they
-take sixteen times as long for the same.
-"""
+# It computes with a base from this disk and asks nothing of a hub. Its threads do not spin while they wait: that takes
+# the time of whatever else runs here, and beside a training sixteen times as long for the same.
+_FIXED = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def worker_line() -> list[str]:
@@ -22,16 +19,18 @@ def worker_line() -> list[str]:
     return [sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid())]
 
 
-def ask(
-    *args: str, environ: Mapping[str, str], timeout_s: float | None = None, is_silent: bool = False
-) -> Mapping[str, object]:
+def worker_environ() -> dict[str, str]:
+    """Return the variables of a process of the worker's package that this one starts."""
+    return {**os.environ, **_FIXED}
+
+
+def ask(*args: str, timeout_s: float | None = None, is_silent: bool = False) -> Mapping[str, object]:
     """Run a command of the worker's package in a process, and return the document that it writes.
 
     The process ends when this one does, however that ends.
 
     Args:
         args: The words of its command line.
-        environ: Variables beside those of this process.
         timeout_s: How long it may take; None for as long as it likes.
         is_silent: Whether what its libraries write beside the document is dropped.
 
@@ -45,7 +44,7 @@ def ask(
             line,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if is_silent else None,
-            env={**os.environ, **environ},
+            env=worker_environ(),
             check=False,
             timeout=timeout_s,
         )

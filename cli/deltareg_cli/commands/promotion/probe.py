@@ -8,7 +8,6 @@ from typing import cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.launch import ask, require
@@ -85,7 +84,7 @@ def probe(
             "is_folded": folded,
             "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
         }
-    document = ask("probe", json.dumps(request, default=str), environ=ON_THIS_MACHINE)
+    document = ask("probe", json.dumps(request, default=str))
     for name in cast("list[str]", document["silent"]):
         invocation.output.note(f"warning: no forward used {clean(name)}")
     invocation.output.show(probe_answer(version.ref, out, document))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
@@ -146,10 +145,7 @@ def _run_backtest(
             f" and faults in {stretch.versions[-1].ref}"
         )
         document = ask_on(
-            "backtest",
-            json.dumps(request, default=str),
-            environ=ON_THIS_MACHINE,
-            on_progress=lambda step: invocation.output.note(_step(step)),
+            "backtest", json.dumps(request, default=str), on_progress=lambda step: invocation.output.note(_step(step))
         )
     return {"line": str(stretch.line), **document, "left_out": list(stretch.left_out)}
 

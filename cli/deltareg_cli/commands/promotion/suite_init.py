@@ -12,7 +12,6 @@ import click
 
 from deltareg.documents.json_values import is_list
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.host.worker_process import ON_THIS_MACHINE
 from deltareg.refs import LineRef, parse_name
 from deltareg.suites.drafting.rows import Task
 from deltareg_cli.invocation import Invocation
@@ -227,7 +226,7 @@ def _answer(
     path = folder / "request.json"
     words = {**request, "device": device_of(gpu)}
     path.write_text(json.dumps(words, default=str))
-    answer = ask("pilot", str(path), environ=ON_THIS_MACHINE)
+    answer = ask("pilot", str(path))
     if answer["has_template"] is False:
         notes.append("the base has no chat template: chats are written plainly")
     new_notes = answer["notes"]

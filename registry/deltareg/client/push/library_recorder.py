@@ -15,7 +15,7 @@ from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
 from deltareg.errors import Misconfigured
 from deltareg.host.parts import missing_of
-from deltareg.host.worker_process import ON_THIS_MACHINE, ask
+from deltareg.host.worker_process import ask
 from deltareg.identity.manifest import ManifestFile
 from deltareg.suites.golden_file import GOLDEN_FILE
 
@@ -63,7 +63,7 @@ def record_by_library(
                 "device": _device(),
                 "into": into,
             }
-            ask("golden", json.dumps(request, default=str), environ=ON_THIS_MACHINE, timeout_s=_MOST_S, is_silent=True)
+            ask("golden", json.dumps(request, default=str), timeout_s=_MOST_S, is_silent=True)
             return context.cache.keep_first(_name(base, files), into.read_bytes())
     finally:
         meter.close()
