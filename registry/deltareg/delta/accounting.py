@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from deltareg.delta.formats import describe, fix_of_unknown
 from deltareg.delta.kind import (
+    DECLARED,
     Account,
     ActivationHook,
     Addition,
@@ -23,7 +24,8 @@ from deltareg.delta.kind import (
     Tensors,
     WeightUpdate,
 )
-from deltareg.delta.kinds import all_kinds
+from deltareg.delta.kinds import all_kinds, kinds_in
+from deltareg.delta.layouts.peft.config import peft_type
 from deltareg.delta.network_class import network_class_of
 from deltareg.delta.shapes import misfit
 from deltareg.delta.untied_names import loosen_ties
@@ -44,6 +46,8 @@ def recognise(
     Raises:
         Refused: `unknown_kind` when none claims it, `kind_mismatch` when two do equally.
     """
+    if kinds is None and (declared := _recognise_declared(files, base)):
+        return declared
     candidates = all_kinds().values() if kinds is None else kinds
     claims = [(kind, match) for kind in candidates if (match := kind.recognise(files, base))]
     if not claims:
@@ -57,6 +61,15 @@ def recognise(
         message = f"the files are as much of one kind as of another: {detail}"
         raise Refused([Problem("kind_mismatch", message, fix="push one delta at a time")])
     return strongest[0]
+
+
+def _recognise_declared(files: DeltaFiles, base: BaseView) -> tuple[KindReader, Match] | None:
+    """Ask the file that bears the name of the `peft_type`: loading all takes as long as the rest of a push."""
+    for kind in kinds_in(peft_type(files).lower()):
+        match = kind.recognise(files, base)
+        if match and match.strength == DECLARED:
+            return kind, match
+    return None
 
 
 def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account:

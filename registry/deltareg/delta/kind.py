@@ -21,6 +21,9 @@ from deltareg.tensors.header import SafetensorsHeader
 AGAIN = "_again"
 """Ends the role of a tensor that repeats the delta's shared one of that role, and must equal it."""
 
+DECLARED = 3
+"""The strength of a match by what a config declares; of two such matches, the files are refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightUpdate:

@@ -4,6 +4,7 @@ A file holds readers (`deltareg.delta.kind.KindReader`): classes, or values at m
 distribution adds one under the entry-point group `deltareg.kinds`.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -26,14 +27,24 @@ def all_kinds() -> dict[str, KindReader]:
     Raises:
         Misconfigured: Two read the same layout, or an entry point is no kind.
     """
-    modules = sorted(module.name for module in iter_modules(__path__))
-    readers = [kind for name in modules for kind in _kinds_of(import_module(f"{__name__}.{name}"))]
+    readers = [kind for file in _files() for kind in _kinds_of(import_module(f"{__name__}.{file}"))]
     readers += [_require_kind(point.value, point.load()) for point in entry_points(group=GROUP)]
     kinds: dict[str, KindReader] = {}
     for kind in readers:
         if kinds.setdefault(kind.layout, kind) is not kind:
             raise Misconfigured(f"two kinds read {kind.layout}", fix="uninstall one of them")
     return kinds
+
+
+def kinds_in(file: str) -> Sequence[KindReader]:
+    """Return the readers that one file of this folder holds, and load no other.
+
+    There are none if the folder lacks the file, or if another distribution adds kinds: those can
+    only be known when all are loaded.
+    """
+    if file not in _files() or entry_points(group=GROUP):
+        return ()
+    return _kinds_of(import_module(f"{__name__}.{file}"))
 
 
 def kind_names() -> list[str]:
@@ -48,6 +59,11 @@ def holds_results(kind: str) -> bool:
     """
     readers = [reader for reader in all_kinds().values() if reader.name == kind]
     return bool(readers) and all(getattr(reader, "holds_results", False) for reader in readers)
+
+
+@cache
+def _files() -> Sequence[str]:
+    return sorted(module.name for module in iter_modules(__path__))
 
 
 def _kinds_of(module: ModuleType) -> list[KindReader]:
