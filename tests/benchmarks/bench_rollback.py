@@ -93,14 +93,14 @@ def measure(name, folder, url, options):
 def prepare(client):
     """Push two versions and promote them, as a worker and a person would."""
     client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
-    worker = worker_beside(client)  # who pushed proves nothing
-    for delta in ("lora", "lora_v2"):
-        path = SAMPLES / "deltas" / "tinyllama" / delta
-        ref = client.push(path, _LINE, base="tinyllama").version.ref
-        client.verify(ref)
-        grant = worker.lease(LeaseRequest(worker="scripted"))
-        worker.complete_run(grant.run, report(grant))
-        client.promote(ref, _CHANNEL)
+    with worker_beside(client) as worker:  # who pushed proves nothing
+        for delta in ("lora", "lora_v2"):
+            path = SAMPLES / "deltas" / "tinyllama" / delta
+            ref = client.push(path, _LINE, base="tinyllama").version.ref
+            client.verify(ref)
+            grant = worker.lease(LeaseRequest(worker="scripted"))
+            worker.complete_run(grant.run, report(grant))
+            client.promote(ref, _CHANNEL)
 
 
 def by_client(client, number):

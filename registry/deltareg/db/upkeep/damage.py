@@ -12,7 +12,7 @@ from deltareg.db.storage.packs import settle_key
 from deltareg.db.storage.proofs import needed_packs
 from deltareg.db.storage.rows import BadPackRow, PackRow
 from deltareg.db.storage.shares import PackHolder
-from deltareg.db.tables import base_packs, bases, form_packs, packs, version_packs, version_variants, versions
+from deltareg.db.tables import base_packs, bases, form_packs, packs, version_packs, versions
 
 _SHOWN = (packs.c.id, packs.c.scope, packs.c.digest, packs.c.physical_key, packs.c.size_bytes)
 
@@ -124,17 +124,6 @@ def corrupt_bases(conn: sa.Connection, base_ids: Iterable[int]) -> set[int]:
     """Return which of some bases are corrupt."""
     query = sa.select(bases.c.id).where(bases.c.id.in_(set(base_ids)), bases.c.corrupt_at.is_not(None))
     return set(conn.execute(query).scalars())
-
-
-def corrupt_variant(conn: sa.Connection, version_id: int) -> int | None:
-    """Return the variant that a version was trained on, if it is corrupt."""
-    query = (
-        sa.select(bases.c.id)
-        .join(version_variants, version_variants.c.base_id == bases.c.id)
-        .where(version_variants.c.version_id == version_id, bases.c.corrupt_at.is_not(None))
-    )
-    variant_id: int | None = conn.execute(query).scalar()
-    return variant_id
 
 
 def corrupt_ones(conn: sa.Connection) -> list[PackHolder]:

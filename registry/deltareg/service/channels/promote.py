@@ -44,7 +44,7 @@ def promote(
         case = gather(conn, version, channel)
     case = case.accepting_for(warnings=move.accept_warnings, new_base=move.new_base)
     if move.break_glass:
-        check_standing(conn, version, fix="choose another version")
+        check_standing(case.candidate, fix="choose another version")
     else:
         unmet = case.unmet()
         # Approvals alone are asked for by a request; with other rules they are told of as well.

@@ -283,7 +283,7 @@ def _check_target(
     """
     history = f"deltareg channel history {line} {channel.name}"
     further = f"deltareg rollback {line} --channel {channel.name} --version vN; see: {history}"
-    check_standing(conn, version, fix=further)
+    check_standing(case.candidate, fix=further)
     if move.break_glass:
         return
     failed = [ruling for ruling in case.unmet() if ruling.rule in {"failed", "refuted"}]

@@ -8,16 +8,15 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.storage import packs as pack_queries
 from deltareg.errors import Blocked, Corrupt
+from deltareg.gate.judge import Candidate
 from deltareg.refs import LineRef
 from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted
 from deltareg.service.channels.gate import GateCase
 from deltareg.service.channels.labelling import label_promoted
 from deltareg.service.channels.terms import write_terms
-from deltareg.service.describe import ref_of
 from deltareg.service.ledger.append import append
 from deltareg.service.ledger.freeze import freeze_again, standing_freeze
-from deltareg.service.lines.corrupt_below import corrupt_below
-from deltareg.service.lines.revoked import parts_of, revoked_below, tell_revocation
+from deltareg.service.lines.revoked import parts_of
 from deltareg.service.registry import Caller
 from deltareg.service.runs.kinds.reencode import queue_for_cold_pulls
 from deltareg.wire import ChannelMove, MoveResult
@@ -33,27 +32,25 @@ def hold_version(conn: sa.Connection, version: VersionRow) -> VersionRow:
     return version_queries.version_by_id(conn, version.id)
 
 
-def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> None:
+def check_standing(candidate: Candidate, *, fix: str) -> None:
     """Refuse a version that no channel takes, even with break-glass.
 
     Raises:
         Blocked: The version is deleted or revoked, or made of one that is.
         Corrupt: The bytes of the version, or of what it stands on, are corrupt.
     """
-    ref = ref_of(version)
-    if version.corrupt_at is not None:
+    ref = candidate.ref
+    if candidate.proof == "corrupt":
         message = f"{ref} is corrupt: what is stored is not what it says"
         raise Corrupt(message, fix=f"{fix}, or push the same folder again")
-    if version.deleted_at is not None:
+    if candidate.is_deleted:
         raise Blocked(f"{ref} is deleted", fix=fix)
-    if version.revoked_at is not None:
-        raise Blocked(f"{ref} was {tell_revocation(conn, version)}", fix=fix)
-    below = revoked_below(conn, version)
-    if below:
-        raise Blocked(f"{ref} {below}", fix=fix)
-    lower = corrupt_below(conn, version)
-    if lower is not None:
-        raise Corrupt(f"{ref} {lower.description}", fix=f"{lower.fix}; or {fix}")
+    if candidate.revoked:
+        raise Blocked(f"{ref} was {candidate.revoked}", fix=fix)
+    if candidate.revoked_below:
+        raise Blocked(f"{ref} {candidate.revoked_below}", fix=fix)
+    if candidate.corrupt_below:
+        raise Corrupt(f"{ref} {candidate.corrupt_below}", fix=f"{candidate.corrupt_fix}; or {fix}")
 
 
 def serve(

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.bases import bases as base_queries
-from deltareg.db.bases import stacks
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.storage.shares import PackHolder
-from deltareg.db.upkeep import damage
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.lines.near import VersionAncestry
@@ -26,8 +24,8 @@ class CorruptAncestor:
     """Something corrupt below a version, in words.
 
     Attributes:
-        told: A phrase to follow the name of the version: `stands on base/llama, which is corrupt:
-            …`.
+        description: A phrase to follow the name of the version: `stands on base/llama, which is
+            corrupt: …`.
         fix: The command that heals it, or whom to ask for it.
     """
 
@@ -35,20 +33,16 @@ class CorruptAncestor:
     fix: str
 
 
-def corrupt_below(
-    conn: sa.Connection, version: VersionRow, near: VersionAncestry | None = None
-) -> CorruptAncestor | None:
+def corrupt_below(conn: sa.Connection, version: VersionRow, near: VersionAncestry) -> CorruptAncestor | None:
     """Describe the nearest corrupt thing that a version stands on; None if there is none.
 
     Args:
         conn: A transaction.
         version: The version.
-        near: What lies right below it, if it was read in this transaction.
+        near: What lies right below it, read in this transaction.
     """
     if version.base_id is None:
         return None
-    if near is None:
-        near = _look_below(conn, version, version.base_id)
     below, corrupt = near.stack, near.corrupt
     for above, part in zip((version, *below), (*below, None), strict=True):
         if part is not None and part.corrupt_at is not None:
@@ -57,13 +51,6 @@ def corrupt_below(
             return _told_base(conn, version, above, above.base_id)
     variant = near.variant if version.trained_on else None
     return None if variant is None else _told_base(conn, version, version, variant)
-
-
-def _look_below(conn: sa.Connection, version: VersionRow, base_id: int) -> VersionAncestry:
-    below = stacks.stack_below(conn, base_id)
-    bases = [row.base_id for row in (version, *below) if row.base_id is not None]
-    variant = damage.corrupt_variant(conn, version.id) if version.trained_on else None
-    return VersionAncestry(below, frozenset(damage.corrupt_bases(conn, bases)), variant, ())
 
 
 def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) -> CorruptAncestor:
