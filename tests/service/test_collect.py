@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.lines import versions
+from deltareg.db.runs.runs import enqueue
 from deltareg.db.session import read, write
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.storage import forms, packs, uploads
@@ -53,6 +54,25 @@ def test_the_packs_of_a_deleted_version_are_freed(engine, store, maker, delta):
     assert rows.missing(engine, store) == []
     assert released(engine) == {gone}
     assert needed(engine) == {kept: 2}
+
+
+def test_runs_that_read_what_is_freed_end(engine, store, maker, delta):
+    """They would ask for packs that are not there, and die of it after three attempts."""
+    kept = rows.push(engine, store, maker, delta, b"kept")
+    gone = rows.push(engine, store, maker, delta, b"gone")
+    with write(engine) as conn:
+        for version_id in (kept, gone):
+            for what in ("prove", "reencode", "verify"):
+                asked = {"run_id": f"{what}-{version_id}", "what": what, "dedup_key": f"{what}:{version_id}"}
+                enqueue(conn, version_id=version_id, request={}, **asked)
+    rows.delete(engine, gone)
+
+    collect.run(engine, store, grace_s=0)
+
+    with read(engine) as conn:
+        states = dict(conn.execute(sa.select(t.runs.c.id, t.runs.c.state)).all())
+    assert {run for run, state in states.items() if state == "cancelled"} == {f"prove-{gone}", f"reencode-{gone}"}
+    assert {state for state in states.values() if state != "cancelled"} == {"queued"}
 
 
 def test_a_deleted_version_can_be_had_for_the_grace_period(engine, store, maker, delta):

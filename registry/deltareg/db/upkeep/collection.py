@@ -18,8 +18,9 @@ from deltareg.db.storage.forms import let_go
 from deltareg.db.storage.offers import withdraw, withdraw_from_packs
 from deltareg.db.storage.rows import LeftoverRow, MarkedPackRow, PackSizeRow
 from deltareg.db.storage.shares import PackHolder
-from deltareg.db.tables import lineage, packs, piece_packs, pieces, upload_packs, uploads, version_packs, versions
+from deltareg.db.tables import lineage, packs, piece_packs, pieces, runs, upload_packs, uploads, version_packs, versions
 from deltareg.db.tables.packs import UNADOPTED
+from deltareg.db.tables.runs import ACTIVE
 from deltareg.db.upkeep.holds import is_held
 from deltareg.db.upkeep.pins import PinWindow, is_pinned, pins
 from deltareg.db.upkeep.released import IS_LEFT, IS_UNREFERENCED
@@ -88,8 +89,20 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     let_go(conn, version_id)
     withdraw(conn, [PackHolder(version_id)])
     release_base(conn, version_id)
+    _cancel_reading(conn, version_id)
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us()))
     return True
+
+
+def _cancel_reading(conn: sa.Connection, version_id: int) -> None:
+    """Cancel the runs that read a version's packs, which would die of their absence."""
+    reading = (runs.c.version_id == version_id, runs.c.what.in_(["prove", "reencode"]), ACTIVE)
+    gone = {
+        "state": "cancelled",
+        "finished_at": now_us(),
+        "error": "the version was deleted, and its packs are released",
+    }
+    conn.execute(sa.update(runs).where(*reading).values(gone))
 
 
 def expire_uploads(conn: sa.Connection, *, idle_us: int) -> int:
