@@ -1,4 +1,4 @@
-"""What people see of pulls and of versions with the same weights."""
+"""What people see of pulls and of versions with the same tensors."""
 
 import shutil
 
@@ -29,5 +29,5 @@ def test_a_push_says_in_a_line_what_has_the_same_weights(user, tmp_path):
     told = user("push", copy, "me/copy", "--base", "tinyllama")
     quiet = user("push", copy, "me/copy", "--base", "tinyllama", "--json")
 
-    assert f"the same weights as {ref}\n" in told.err
+    assert f"the same tensors as {ref}\n" in told.err
     assert quiet.json["alike"] == [], "it is there already"

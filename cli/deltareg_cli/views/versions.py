@@ -254,7 +254,7 @@ def sizes_of(version: "VersionInfo") -> str:
 def describe_alike(alike: Sequence["AlikeVersion"]) -> str:
     """Name in one line the versions with the same tensors, or nearly the same."""
     first = alike[0]
-    how = "the same tensors" if first.share == 1.0 else f"{min(first.share, 0.999):.1%} of the same tensors"
+    how = "the same tensors" if first.share == 1.0 else f"{min(first.share, 0.999):.1%} the same"
     others = f" and {count(len(alike) - 1, 'other')}" if len(alike) > 1 else ""
     return f"{how} as {first.ref}{', which is revoked' if first.is_revoked else ''}{others}"
 
