@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
+from deltareg.db.session import write
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.labels import fits
 from deltareg.service.registry import Registry
@@ -17,6 +18,7 @@ from deltareg.service.runs.runs import cancel_run, queue_run, show_run
 from deltareg.service.verdicts.verdicts import show_verdict
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import LeaseHold, RunCreate, RunFailure
+from tests.benchmarks.statement_counts import StatementCounter
 from tests.service import rows
 from tests.service.work import SMOKE, audited, claim, enqueue, expire, reader, report
 from tests.signers import enrol
@@ -109,6 +111,23 @@ def test_a_worker_is_given_what_its_labels_fit(registry, worker, ref):
     assert grant.run == "cpu"
     assert nothing is None
     assert claim(registry, worker, labels={"gpu": "a100, h100"}).run == "gpu-0"
+
+
+def test_a_long_queue_that_does_not_fit_is_not_read_by_each_who_asks(registry, worker, ref):
+    for number in range(60):
+        enqueue(registry, f"gpu-{number}", labels={"gpu": "h100"})
+    claim(registry, worker, labels={"gpu": "none"})  # the first time it is also noted who asks
+    counter = StatementCounter(registry.engine)
+    with counter.counting() as few:
+        assert claim(registry, worker, labels={"gpu": "none"}) is None
+    with write(registry.engine) as conn:
+        one = dict(conn.execute(sa.select(t.runs).where(t.runs.c.id == "gpu-59")).mappings().one())
+        more = [one | {"id": f"more-{n}", "dedup_key": f"more-{n}", "turn": one["turn"] + 1 + n} for n in range(600)]
+        conn.execute(sa.insert(t.runs), more)
+    with counter.counting() as many:
+        assert claim(registry, worker, labels={"gpu": "none"}) is None
+
+    assert len(many.statements) == len(few.statements)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,11 @@ def queue_rows(
     return fetch_all(conn, query.offset(offset).limit(limit), QueuedRunRow)
 
 
+def labels_waiting(conn: sa.Connection) -> list[str]:
+    """List the labels, as JSON text, of the runs that wait, each once."""
+    return list(conn.execute(sa.select(sa.cast(runs.c.labels, sa.Text)).where(ACTIVE, WAITS).distinct()).scalars())
+
+
 def _next_rows(conn: sa.Connection, *, offset: int, limit: int) -> Sequence[QueuedRunRow]:
     """List as `queue_rows` does, of the whole queue: it reads no more of it than it lists."""
     held = sa.select(runs.c.id).where(runs.c.state == sa.literal_column("'running'"), ~EXPIRED).order_by(*ORDER)

@@ -223,6 +223,7 @@ def claimable(
     not_proving: Collection[int] = (),
     not_judging: Collection[int] = (),
     only: str = "",
+    unlike: Collection[str] = (),
 ) -> Iterator[ClaimableRow]:
     """Yield runs that may be claimed, the next one first, read a page at a time.
 
@@ -234,10 +235,13 @@ def claimable(
         not_proving: The principals whose claims are left out, as nobody proves what they sent themselves.
         not_judging: The principals of whose bytes no verification is listed.
         only: The one run that the worker is for, if it is for one.
+        unlike: Labels, as JSON text, whose runs are left out.
     """
     conditions: list[sa.ColumnElement[bool]] = [runs.c.what.in_(what)]
     if only:
         conditions.append(runs.c.id == only)
+    if unlike:
+        conditions.append(sa.cast(runs.c.labels, sa.Text).not_in(unlike))
     if "prove" in what and not_proving:
         # What a form needs beside is in the run's request (`service.runs.eligible`).
         is_of_form = runs.c.request["form"].as_string().is_not(None)

@@ -8,6 +8,7 @@ may still finish. After the last attempt a run is dead, and what it was to judge
 inconclusive verdict in the same transaction, never a pass.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from secrets import token_hex
@@ -19,6 +20,7 @@ from deltareg.db.bases import bases as base_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.runs import runs as queries
 from deltareg.db.runs import workers as worker_queries
+from deltareg.db.runs.queue import labels_waiting
 from deltareg.db.runs.rows import ClaimableRow, RunRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
@@ -53,6 +55,8 @@ from deltareg.wire.knowledge import digest_words
 
 _SEEN_US = 20 * US_PER_S
 _REMEMBERED_US = 3_600 * US_PER_S
+_MOST_UNFIT = 50
+"""So many runs in a row that do not fit are looked at; then what does not fit is left out by its labels."""
 """How long what a worker has shown not to know is remembered of one that does not ask; it may hold a long run."""
 
 
@@ -209,11 +213,31 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> li
 
 
 def _fitting(registry: Registry, own: OwnWork, request: LeaseRequest) -> Iterator[ClaimableRow]:
-    """Yield the runs that a worker could do, best first."""
-    rows = queries.claimable(
-        registry.engine, what=request.what, not_proving=own.never, not_judging=own.while_others, only=request.run
+    """Yield the runs that a worker could do, best first; a run may come twice."""
+    claimable = partial(
+        queries.claimable,
+        registry.engine,
+        what=request.what,
+        not_proving=own.never,
+        not_judging=own.while_others,
+        only=request.run,
     )
-    yield from (row for row in rows if fits(row.labels, request.labels))
+    unfit = 0
+    for row in claimable():
+        if fits(row.labels, request.labels):
+            unfit = 0
+            yield row
+            continue
+        unfit += 1
+        if unfit == _MOST_UNFIT:
+            yield from claimable(unlike=_unfit_labels(registry, request))
+            return
+
+
+def _unfit_labels(registry: Registry, request: LeaseRequest) -> list[str]:
+    with read(registry.engine) as conn:
+        waiting = labels_waiting(conn)
+    return [labels for labels in waiting if not fits(json.loads(labels), request.labels)]
 
 
 def _claim(conn: sa.Connection, run_id: str, *, request: LeaseRequest, lease_us: int, nonce: str) -> RunRow | None:
