@@ -1,5 +1,8 @@
 """The kinds of delta: one file per layout; all files of this folder are loaded.
 
+A file that bears the name of a `peft_type` in small letters is asked first, and loaded alone, where a
+config declares that type.
+
 A file holds readers (`deltareg.delta.kind.KindReader`): classes, or values at module level. Another
 distribution adds one under the entry-point group `deltareg.kinds`.
 """
