@@ -13,7 +13,7 @@ SMALL = {
     "bench_api": "--rounds 1 --moment 0.1 --clients 2 --pushes 2",
     "bench_attach": "--repeat 1 --layers 2",
     "bench_backup": "{filled} {folder}/backup --objects 200",
-    "bench_beside": "--before {checkout} --rounds 1 --only --help",
+    "bench_beside": "--before {checkout} --rounds 1 --only=--help",
     "bench_bytes": "--versions 4 --tensors 8 --database SQLite",
     "bench_codec": "--repeat 1",
     "bench_cold": "",
