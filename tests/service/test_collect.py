@@ -63,8 +63,8 @@ def test_runs_that_read_what_is_freed_end(engine, store, maker, delta):
     with write(engine) as conn:
         for version_id in (kept, gone):
             for what in ("prove", "reencode", "verify"):
-                asked = {"run_id": f"{what}-{version_id}", "what": what, "dedup_key": f"{what}:{version_id}"}
-                enqueue(conn, version_id=version_id, request={}, **asked)
+                name = f"{what}-{version_id}"
+                enqueue(conn, run_id=name, what=what, dedup_key=name, version_id=version_id, request={})
     rows.delete(engine, gone)
 
     collect.run(engine, store, grace_s=0)
