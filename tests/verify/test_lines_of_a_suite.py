@@ -285,6 +285,7 @@ def test_a_reference_does_not_make_up_for_a_promoted_version_without_a_number(ju
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_no_line_makes_a_verdict_easier_in_five_thousand_suites(judged):
     ends = check_lines(judged, range(1_000, 6_000))
 
