@@ -101,10 +101,17 @@ class Calm:
         rows = ledger._rows(sa.select(t.runs))
         self.stuck += [f"run {row.id} {row.what} is {row.state}: {row.error}" for row in rows if row.state in _OPEN]
         done = {row.dedup_key for row in rows if row.state == "done"}
+        deleted = {
+            row.id: row.deleted_at or 0 for row in ledger._rows(sa.select(t.versions.c.id, t.versions.c.deleted_at))
+        }
         counts: dict[str, int] = {}
         for row in rows:
             counts[f"{row.what} {row.state}"] = counts.get(f"{row.what} {row.state}", 0) + 1
-            if row.state == "dead" and not (row.what == "prove" and row.dedup_key in done):
+            if row.state != "dead":
+                continue
+            # Nobody asks again for what died before its version was deleted.
+            is_over = row.dedup_key in done or row.finished_at < deleted.get(row.version_id, 0)
+            if not (row.what == "prove" and is_over):
                 self.stuck.append(f"run {row.id} {row.what} is dead: {row.error}")
         for row in ledger.runs():
             is_superseded = row.state == "cancelled" and (row.result or {}).get(BY)
