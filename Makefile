@@ -6,7 +6,7 @@ VLLM_VENV ?= $(CURDIR)/.venv-vllm
 LOWEST_VENV := .venv-lowest
 SUPPLY_VENV := .venv-supply
 BIN      := $(VENV)/bin
-TESTARGS ?= -n 6 --dist loadfile --no-loadscope-reorder
+TESTARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 SOURCES  := registry cli migrations gpu_verify tests
 
 # Thousands of short programs are started by the tests; each would compile all it imports.
