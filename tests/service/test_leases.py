@@ -11,6 +11,7 @@ from deltareg.db.session import write
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.labels import fits
 from deltareg.service.registry import Registry
+from deltareg.service.runs import leases
 from deltareg.service.runs.death import bury_exhausted
 from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.leases import fail_run, hold_lease
@@ -128,6 +129,21 @@ def test_a_long_queue_that_does_not_fit_is_not_read_by_each_who_asks(registry, w
         assert claim(registry, worker, labels={"gpu": "none"}) is None
 
     assert len(many.statements) == len(few.statements)
+
+
+def test_a_run_that_comes_while_a_long_queue_is_left_out_fits_or_is_not_given(registry, worker, ref, monkeypatch):
+    for number in range(60):
+        enqueue(registry, f"gpu-{number}", labels={"gpu": "h100"})
+    read_labels = leases.labels_waiting
+
+    def read_late(conn):
+        labels = read_labels(conn)
+        enqueue(registry, "late", labels={"gpu": "b200"}, priority=9)
+        return labels
+
+    monkeypatch.setattr(leases, "labels_waiting", read_late)
+
+    assert claim(registry, worker, labels={"gpu": "none"}) is None
 
 
 @pytest.mark.parametrize(

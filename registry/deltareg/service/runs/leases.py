@@ -55,9 +55,9 @@ from deltareg.wire.knowledge import digest_words
 
 _SEEN_US = 20 * US_PER_S
 _REMEMBERED_US = 3_600 * US_PER_S
+"""How long what a worker has shown not to know is remembered of one that does not ask; it may hold a long run."""
 _MOST_UNFIT = 50
 """So many runs in a row that do not fit are looked at; then what does not fit is left out by its labels."""
-"""How long what a worker has shown not to know is remembered of one that does not ask; it may hold a long run."""
 
 
 def claim_lease(
@@ -227,11 +227,12 @@ def _fitting(registry: Registry, own: OwnWork, request: LeaseRequest) -> Iterato
         if fits(row.labels, request.labels):
             unfit = 0
             yield row
-            continue
-        unfit += 1
-        if unfit == _MOST_UNFIT:
-            yield from claimable(unlike=_unfit_labels(registry, request))
-            return
+        elif (unfit := unfit + 1) == _MOST_UNFIT:
+            break
+    else:
+        return
+    others = claimable(unlike=_unfit_labels(registry, request))
+    yield from (row for row in others if fits(row.labels, request.labels))  # labels may have come since
 
 
 def _unfit_labels(registry: Registry, request: LeaseRequest) -> list[str]:
