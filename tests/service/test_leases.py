@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
+from deltareg.db.runs.queue import labels_waiting
 from deltareg.db.session import write
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.labels import fits
@@ -134,10 +135,9 @@ def test_a_long_queue_that_does_not_fit_is_not_read_by_each_who_asks(registry, w
 def test_a_run_that_comes_while_a_long_queue_is_left_out_fits_or_is_not_given(registry, worker, ref, monkeypatch):
     for number in range(60):
         enqueue(registry, f"gpu-{number}", labels={"gpu": "h100"})
-    read_labels = leases.labels_waiting
 
     def read_late(conn):
-        labels = read_labels(conn)
+        labels = labels_waiting(conn)
         enqueue(registry, "late", labels={"gpu": "b200"}, priority=9)
         return labels
 
