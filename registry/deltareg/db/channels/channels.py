@@ -32,12 +32,7 @@ from deltareg.db.tables import (
 
 def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> ChannelRow | None:
     """Find a channel; with `lock`, nobody else can move it until the transaction ends."""
-    query = select_channels().where(
-        channels.c.delta_id == delta_id, channels.c.name == name, channels.c.deleted_at.is_(None)
-    )
-    if lock:
-        query = query.with_for_update(of=channels)
-    return fetch_one(conn, query, ChannelRow)
+    return (_LOCKED if lock else _OF_LINE).one(conn, delta_id=delta_id, name=name)
 
 
 def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> ChannelRow | None:
@@ -280,6 +275,13 @@ _NAMED: Final = PreparedQuery(
     ),
     ChannelRow,
 )
+_OF_ONE_LINE: Final = select_channels().where(
+    channels.c.delta_id == sa.bindparam("delta_id"),
+    channels.c.name == sa.bindparam("name"),
+    channels.c.deleted_at.is_(None),
+)
+_OF_LINE: Final = PreparedQuery(_OF_ONE_LINE, ChannelRow)
+_LOCKED: Final = PreparedQuery(_OF_ONE_LINE.with_for_update(of=channels), ChannelRow)
 _LINES: Final = sa.bindparam("lines", type_=sa.Text)
 _IS_NEWEST: Final = sa.and_(
     revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision, channels.c.deleted_at.is_(None)

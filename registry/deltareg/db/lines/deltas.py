@@ -11,11 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.rows import LineRow, ListedLineRow
-from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.page_size import rows_at_most
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import audit, bases, channels, deltas, line_counts, namespaces, search_terms, verdicts, versions
 from deltareg.db.verdicts.signing import is_for_all, shown_outcome
 
+# Once: SQLAlchemy makes all columns of an alias when it is first asked for one.
+_OTHERS: Final = versions.alias("others")
 _DIGEST: Final = "sha256:"
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 
@@ -47,14 +50,7 @@ def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> MadeNam
 
 def delta_row(conn: sa.Connection, namespace: str, name: str, *, lock: bool = False) -> LineRow | None:
     """Find a line; with `lock`, nobody else takes a version number until the transaction ends."""
-    query = (
-        sa.select(deltas)
-        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .where(namespaces.c.name == namespace, deltas.c.name == name)
-    )
-    if lock:
-        query = query.with_for_update(of=deltas)
-    return fetch_one(conn, query, LineRow)
+    return (_LOCKED if lock else _NAMED).one(conn, namespace=namespace, name=name)
 
 
 def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: int) -> None:
@@ -206,13 +202,12 @@ def _of_newest(
 
 def newest_id(delta_id: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
     """Return a subquery for the row of a line's newest version that is not deleted, by an index."""
-    others = versions.alias("others")
     return (
-        sa.select(others.c.id)
-        .where(others.c.delta_id == delta_id, others.c.deleted_at.is_(None))
-        .order_by(others.c.number.desc())
+        sa.select(_OTHERS.c.id)
+        .where(_OTHERS.c.delta_id == delta_id, _OTHERS.c.deleted_at.is_(None))
+        .order_by(_OTHERS.c.number.desc())
         .limit(1)
-        .correlate_except(others)
+        .correlate_except(_OTHERS)
         .scalar_subquery()
     )
 
@@ -258,3 +253,12 @@ def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelec
         .correlate(version)
         .scalar_subquery()
     )
+
+
+_NAMED_LINE: Final = (
+    sa.select(deltas)
+    .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    .where(namespaces.c.name == sa.bindparam("namespace"), deltas.c.name == sa.bindparam("name"))
+)
+_NAMED: Final = PreparedQuery(_NAMED_LINE, LineRow)
+_LOCKED: Final = PreparedQuery(_NAMED_LINE.with_for_update(of=deltas), LineRow)

@@ -15,7 +15,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.document import PackedDocuments, StoredDocuments, pack_map
-from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
+from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import (
     base_identities,
@@ -29,6 +29,8 @@ from deltareg.db.tables import (
     versions,
 )
 
+# Once: SQLAlchemy makes all columns of an alias when it is first asked for one.
+_OTHERS: Final = versions.alias("others")
 _STREAM_ROWS = 200
 _SHOWN = [versions.c[field.name] for field in fields(VersionRow) if field.name in versions.c]
 
@@ -71,7 +73,7 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
 
 def version_by_id(conn: sa.Connection, version_id: int) -> VersionRow:
     """Return a version by its row id."""
-    return fetch_known(conn, select_versions().where(versions.c.id == version_id), VersionRow)
+    return _BY_ID.require(conn, version_id=version_id)
 
 
 def find_version(
@@ -118,10 +120,9 @@ def _find_version(
 
 def newest_number() -> sa.ScalarSelect[int]:
     """Return a subquery for the number of the newest version of the line in `deltas` that is not deleted."""
-    others = versions.alias("others")
     return (
-        sa.select(sa.func.max(others.c.number))
-        .where(others.c.delta_id == deltas.c.id, others.c.deleted_at.is_(None))
+        sa.select(sa.func.max(_OTHERS.c.number))
+        .where(_OTHERS.c.delta_id == deltas.c.id, _OTHERS.c.deleted_at.is_(None))
         .correlate(deltas)
         .scalar_subquery()
     )

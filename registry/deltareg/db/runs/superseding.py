@@ -11,8 +11,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from deltareg.db.runs.rows import ResultRow, SupersededRow
+from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import channels, requests, revisions, runs, versions
 from deltareg.db.tables.requests import OPEN
 from deltareg.db.tables.runs import ACTIVE
@@ -74,12 +76,7 @@ def superseding_versions(conn: sa.Connection, version_ids: Collection[int], *, s
     """Return the version that superseded each version's last run of a suite, if one did."""
     if not version_ids:
         return {}
-    query = (
-        sa.select(runs.c.version_id, runs.c.result)
-        .where(runs.c.version_id.in_(version_ids), runs.c.suite == suite)
-        .order_by(runs.c.created_at, runs.c.id)
-    )
-    rows = fetch_all(conn, query, ResultRow)
+    rows = _RESULTS.all(conn, versions=write_ids(version_ids), suite=suite)
     last = {row.version_id: row.result for row in rows}
     return {version_id: str(result[BY]) for version_id, result in last.items() if result is not None and BY in result}
 
@@ -87,3 +84,11 @@ def superseding_versions(conn: sa.Connection, version_ids: Collection[int], *, s
 def _is_served(version_id: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     return sa.exists().where(newest, revisions.c.version_id == version_id)
+
+
+_RESULTS: Final = PreparedQuery(
+    sa.select(runs.c.version_id, runs.c.result)
+    .where(among(runs.c.version_id, sa.bindparam("versions", type_=sa.Text)), runs.c.suite == sa.bindparam("suite"))
+    .order_by(runs.c.created_at, runs.c.id),
+    ResultRow,
+)

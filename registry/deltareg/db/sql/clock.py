@@ -3,10 +3,15 @@
 Workers and API replicas on several hosts disagree about the time; leases and windows must not.
 """
 
+from dataclasses import dataclass
+from typing import Final
+
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+
+from deltareg.db.sql.prepared import PreparedQuery
 
 US_PER_S = 1_000_000
 
@@ -35,4 +40,12 @@ def _now_us_postgresql(_element: now_us, _compiler: SQLCompiler, **_kw: object) 
 
 def read_clock(conn: sa.Connection) -> int:
     """Return the database's time, in microseconds since the epoch."""
-    return conn.execute(sa.select(now_us())).scalar_one()
+    return _NOW.require(conn).now_us
+
+
+@dataclass(frozen=True, slots=True)
+class _ClockRow:
+    now_us: int
+
+
+_NOW: Final = PreparedQuery(sa.select(now_us().label("now_us")), _ClockRow)

@@ -95,6 +95,7 @@ class PreparedQuery(Generic[R]):
         check_order(query, row)
         self._statement = PreparedStatement(query)
         self._make: Callable[..., R] = row
+        self._row_name = row.__name__
 
     def all(self, conn: sa.Connection, **given: object) -> list[R]:
         """Run it with its parameters and return all rows."""
@@ -103,6 +104,17 @@ class PreparedQuery(Generic[R]):
     def one(self, conn: sa.Connection, **given: object) -> R | None:
         """Run it and return its first row, or None."""
         return next(iter(self.all(conn, **given)), None)
+
+    def require(self, conn: sa.Connection, **given: object) -> R:
+        """Run it for a row that is known to exist.
+
+        Raises:
+            NoResultFound: It does not exist after all.
+        """
+        found = self.one(conn, **given)
+        if found is None:
+            raise exc.NoResultFound(f"no {self._row_name} was found where one had to be")
+        return found
 
 
 def check_order(query: sa.Select[*tuple[Any, ...]], row: type["DataclassInstance"]) -> None:
