@@ -90,7 +90,7 @@ def test_the_key_to_seal_with_is_rotated_line_by_line(registry, settings):
     done = CliRunner().invoke(server, ["keys", "reseal"])
     path.write_bytes(new)
 
-    assert done.output.startswith("3 secrets are sealed under ")
+    assert done.output.startswith("sealed 3 secrets under ")
     assert seal_anew(registry, both) == 0
     assert checked().exit_code == 0
     again = with_keys(open_registry(settings), settings).signer

@@ -45,7 +45,7 @@ def test_two_bases_are_told_apart_renamed_and_deleted(user, folders):
     assert pushed.status == 0
     assert "tiny-llama is what tiny leads to" in renamed.out
     assert needed.status != 0
-    assert "tiny-llama is needed: 1 versions (me/chat:v1) stand on it" in needed.err
+    assert "tiny-llama is needed by 1 version (me/chat:v1)" in needed.err
     assert "other would be deleted" in tried.out
     assert "other is deleted" in gone.out
     assert user("base", "show", "other").status == 3

@@ -22,7 +22,7 @@ def test_what_does_not_fit_is_refused_with_12_and_says_what_frees_room(user):
     assert limit["limits"] == {"bytes": most, "versions": 5}
     assert refused.status == 12
     assert "team would have" in refused.err
-    assert "team/chat has 1 versions" in refused.err
+    assert "team/chat has 1 version with" in refused.err
     assert "deltareg rm team/chat:vN" in refused.err
     assert [use["used"] for use in after["uses"]] == [held["used"], 1, 1, 0, 0, 0]
 

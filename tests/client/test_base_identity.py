@@ -331,7 +331,7 @@ def test_a_base_is_deleted_only_where_nothing_stands_on_it(client, registry_serv
     admin = registry_server.client(("admin",), principal="root")
     client.push(delta, "team/one", base="tiny")
 
-    with pytest.raises(Conflict, match=r"tiny is needed: 1 versions \(team/one:v1\) stand on it"):
+    with pytest.raises(Conflict, match=r"tiny is needed by 1 version \(team/one:v1\)"):
         admin.bases.delete("tiny")
     with pytest.raises(Forbidden):
         registry_server.client(("read", "push")).bases.delete("aaa")
@@ -368,7 +368,7 @@ def test_a_deleted_version_keeps_its_base_until_its_bytes_are_gone(fresh, regist
     fresh.push(delta, "team/one", base="tiny")
     admin.versions.delete("team/one:v1")
 
-    with pytest.raises(Conflict, match="1 deleted versions that still have their bytes"):
+    with pytest.raises(Conflict, match="1 deleted version whose bytes are not collected yet"):
         admin.bases.delete("tiny")
 
 

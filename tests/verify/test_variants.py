@@ -389,7 +389,7 @@ def test_a_base_that_versions_stand_on_stays_what_it_is(server, folders, tmp_pat
     (delta / "adapter_config.json").write_text(json.dumps(config))
     client.push(delta, "team/head", base="own")
 
-    with pytest.raises(Refused, match="1 versions stand on own as it is"):
+    with pytest.raises(Refused, match="own as it is has 1 version on it"):
         client.bases.register(packed, "own", variant_of="root", quantised="int8")
 
     assert client.bases.show("own").variant_of is None

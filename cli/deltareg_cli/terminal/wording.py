@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from deltareg.drawing.wording import clean, clean_lines, cut, number, seconds, short, size
+from deltareg.drawing.wording import clean, clean_lines, count, cut, number, seconds, short, size
 
 __all__ = ["clean", "clean_lines", "count", "cut", "moment", "number", "rate", "seconds", "short", "size"]
 
@@ -36,11 +36,6 @@ def _span(distance: float) -> str:
             return f"{whole} {unit}{plural}"
         distance /= limit
     return "ages"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """Format a number with its noun: `1 tensor`, `4,096 tensors`, `2 entries`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def who(name: str, via: str) -> str:

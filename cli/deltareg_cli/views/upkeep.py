@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
-from deltareg_cli.terminal.wording import count, moment, size
+from deltareg_cli.terminal.wording import count, moment, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.wire import OperationInfo, RetentionInfo, RetentionRuleInfo
 
 _TONES: Mapping[str, Tone] = {"running": "name", "paused": "warn", "off": "dim"}
-_UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"))
+_DAY_S = 86_400.0
+_UNITS = ((_DAY_S, "d"), (3_600.0, "h"), (60.0, "m"))
 
 
 def operation_table(operations: Sequence["OperationInfo"], *, now: datetime) -> TableBlock:
@@ -78,7 +79,7 @@ def retention_blocks(info: "RetentionInfo", *, dry_run: bool = False) -> list[Bl
 def _rule(rule: "RetentionRuleInfo") -> str:
     kept = [
         f"the last {rule.last:,}" if rule.last is not None else "",
-        f"younger than {rule.days:g} days" if rule.days is not None else "",
+        f"younger than {seconds(rule.days * _DAY_S)}" if rule.days is not None else "",
         "promoted" if rule.promoted else "",
         "with a semantic version" if rule.semver else "",
         f"labelled {' or '.join(rule.labels)}" if rule.labels else "",
@@ -88,7 +89,10 @@ def _rule(rule: "RetentionRuleInfo") -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    shown = [f"{size(number)}" if name == "bytes" else f"{number:,} {name}" for name, number in counts.items()]
+    shown = [
+        size(number) if name == "bytes" else count(number, name.removesuffix("s"), name)
+        for name, number in counts.items()
+    ]
     return ", ".join(shown) or "nothing to do"
 
 

@@ -13,6 +13,7 @@ from deltareg.api.opening import open_registry, read_settings, reporting_errors
 from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import read
+from deltareg.drawing.wording import count, size
 from deltareg.errors import BadSignature, Conflict, IntegrityFailure, InvalidInput, Misconfigured, NotFound
 from deltareg.service.access.server_keys import current_signer
 from deltareg.service.backup.archive import Archive
@@ -84,9 +85,9 @@ def prune(place: str, keep_days: int, is_dry: bool) -> None:  # noqa: FBT001
     """Delete old backups, and what only they need."""
     with reporting_errors():
         done = prune_backups(_open_archive(place, None, None), keep_days=keep_days, is_dry=is_dry, report=_report)
-        click.echo(f"kept       {len(done.kept):,} backups, {done.kept[0]} to {done.kept[-1]}")
-        click.echo(f"{'would go' if is_dry else 'deleted':10} {len(done.gone):,} backups")
-        click.echo(f"{'frees' if is_dry else 'freed':10} {done.objects:,} objects, {done.objects_bytes / 1e6:,.1f} MB")
+        click.echo(f"kept       {count(len(done.kept), 'backup')}, {done.kept[0]} to {done.kept[-1]}")
+        click.echo(f"{'would go' if is_dry else 'deleted':10} {count(len(done.gone), 'backup')}")
+        click.echo(f"{'frees' if is_dry else 'freed':10} {count(done.objects, 'file')}, {size(done.objects_bytes)}")
 
 
 @click.command("restore")
@@ -115,9 +116,10 @@ def restore(place: str, name: str, identity: Path | None, signed_by: str, data_d
             click.echo(f"fsck       {finding.kind}: {finding.subject}: {finding.detail}", err=True)
         if checked.findings:
             raise IntegrityFailure(
-                f"fsck finds {len(checked.findings)} things", fix="start the server, then: deltareg fsck --repair"
+                f"fsck has {count(len(checked.findings), 'finding')}",
+                fix="start the server, then: deltareg fsck --repair",
             )
-        click.echo(f"fsck       {checked.packs:,} packs, nothing is wrong")
+        click.echo(f"fsck       {count(checked.packs, 'pack')}, nothing is wrong")
         if not any(path.is_file() for path in _key_files(settings).values()):
             click.echo("keys       the backup has none: put those of the server back before you start it", err=True)
         click.echo(f"what was revoked since {manifest.name} works again: revoke it anew before you start", err=True)
@@ -195,5 +197,5 @@ def _report(line: str) -> None:
 def _tell(done_word: str, done: BackupTotals) -> None:
     click.echo(f"{done_word:10} {done.name}")
     click.echo(f"rows       {done.rows:,}")
-    click.echo(f"objects    {done.blobs:,}, {done.blob_bytes / 1e6:,.1f} MB")
-    click.echo(f"moved      {done.moved:,} objects, {done.moved_bytes / 1e6:,.1f} MB")
+    click.echo(f"objects    {done.blobs:,}, {size(done.blob_bytes)}")
+    click.echo(f"moved      {count(done.moved, 'file')}, {size(done.moved_bytes)}")

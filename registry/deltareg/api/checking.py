@@ -161,4 +161,5 @@ def _open_sealed(registry: Registry) -> str:
         )
     former = f"; {count.former} under a former key: deltareg server keys reseal" if count.former else ""
     key = "no key" if registry.box is None else f"key {registry.box.name}"
-    return f"{count.total} secrets in the database open with {key}{former}"
+    total = "1 secret in the database opens" if count.total == 1 else f"{count.total} secrets in the database open"
+    return f"{total} with {key}{former}"

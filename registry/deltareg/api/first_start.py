@@ -16,6 +16,7 @@ from deltareg.api.settings import ServerSettings
 from deltareg.db.access.principals import count_tokens, end_tokens_of
 from deltareg.db.session import check_schema, create_engine, read, write
 from deltareg.db.verdicts.signing import find_key
+from deltareg.drawing.wording import size
 from deltareg.errors import DeltaregError, DiskFull, Misconfigured
 from deltareg.host.machine import this_host
 from deltareg.host.token_files import read_token, write_token
@@ -56,8 +57,8 @@ def prepare_data_dir(folder: Path) -> None:
         ) from error
     if free_bytes < _LEAST_FREE_BYTES:
         raise DiskFull(
-            f"the disk of {folder.absolute()} has {free_bytes / 1e6:.1f} MB left, and a registry needs"
-            f" {_LEAST_FREE_BYTES / 1e6:.0f} MB to start",
+            f"the disk of {folder.absolute()} has {size(free_bytes)} left, and a registry needs"
+            f" {size(_LEAST_FREE_BYTES)} to start",
             fix="make room there, or choose another folder: --data-dir DIR",
         )
 

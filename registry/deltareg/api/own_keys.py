@@ -13,6 +13,7 @@ from deltareg.db.session import read
 from deltareg.db.verdicts.server_keys import current_key
 from deltareg.db.verdicts.signing import find_key, key_rows
 from deltareg.db.verdicts.signing_rows import KeyRow
+from deltareg.drawing.wording import count
 from deltareg.errors import Misconfigured, NotFound
 from deltareg.service.access.server_keys import SERVER
 from deltareg.service.clock import rfc3339
@@ -112,7 +113,9 @@ def reseal(data_dir: Path | None) -> None:
         if registry.box is None:
             raise Misconfigured("this server has no key to seal with", fix="set DELTAREG_WEBHOOK_KEY")
         number = seal_anew(registry, registry.box)
-        click.echo(f"{number} secrets are sealed under {registry.box.name} now; the other lines of the file may go")
+        click.echo(
+            f"sealed {count(number, 'secret')} under {registry.box.name}; the other lines of the file may go now"
+        )
 
 
 def _open(data_dir: Path | None) -> tuple[ServerSettings, Registry]:

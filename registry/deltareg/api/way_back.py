@@ -7,6 +7,7 @@ import click
 from deltareg.api.first_start import ADMIN, ADMIN_SCOPES, has_database
 from deltareg.api.opening import open_registry, read_settings, reporting_errors
 from deltareg.api.places import data_dir_option
+from deltareg.drawing.wording import count
 from deltareg.errors import Misconfigured
 from deltareg.refs import parse_name
 from deltareg.service.access.way_back import make_way_back
@@ -67,7 +68,7 @@ def create_token(
     click.echo(made.secret)
     who = f"{principal}, who is new here" if made.is_new else principal
     click.echo(
-        f"for {who}, for {_days(expires_days)}: deltareg auth login --token-stdin; then revoke"
+        f"for {who}, for {count(expires_days, 'day')}: deltareg auth login --token-stdin; then revoke"
         " what was lost: deltareg token ls",
         err=True,
     )
@@ -78,7 +79,3 @@ def create_token(
             f" deltareg token revoke {made.others[0]}",
             err=True,
         )
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"

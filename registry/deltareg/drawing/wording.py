@@ -27,6 +27,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Format a number with its noun: `1 tensor`, `4,096 tensors`, `2 entries`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def size(size_bytes: float) -> str:
     """Format a number of bytes with three digits: `13.6 MB`."""
     value, unit = float(size_bytes), "B"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import DurationParam, option
+from deltareg_cli.options.options import AgeParam, option
 from deltareg_cli.terminal.blocks import CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import size
@@ -20,13 +20,13 @@ ORDER = 30
 
 grace_option = option(
     "--grace",
-    type=DurationParam(),
+    type=AgeParam(),
     metavar="AGE",
     help="How long deleted versions and idle uploads are kept; the server decides by default.",
 )
 forms_option = option(
     "--forms",
-    type=DurationParam(),
+    type=AgeParam(),
     metavar="AGE",
     help="How long former stored forms are kept; the server decides by default.",
 )

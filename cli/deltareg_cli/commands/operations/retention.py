@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import DurationParam, option
+from deltareg_cli.options.options import AgeParam, option
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import count, size
@@ -59,7 +59,7 @@ def show(invocation: Invocation, of: str) -> None:
 )
 @of_argument
 @option("--last", type=click.IntRange(0), metavar="N", help="Keep the newest so many of each line.")
-@option("--younger", type=DurationParam(), metavar="AGE", help="Keep those that are younger.")
+@option("--younger", type=AgeParam(), metavar="AGE", help="Keep those that are younger.")
 @option("--label", "labels", multiple=True, metavar="LABEL", help="Keep those with it: KEY or KEY=VALUE, with *.")
 @option("--promoted/--no-promoted", default=True, help="Keep those that a channel ever served, as is the default.")
 @option("--semver/--no-semver", default=True, help="Keep those with a semantic version, as is the default.")

@@ -3,7 +3,7 @@
 import click
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import DurationParam, option
+from deltareg_cli.options.options import AgeParam, option
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
@@ -80,7 +80,7 @@ def run(invocation: Invocation, operation: str) -> None:
     see_also=("upkeep ls",),
 )
 @operation_argument
-@option("--every", type=DurationParam(), metavar="AGE", help="How often; 0s is never by itself.")
+@option("--every", type=AgeParam(), metavar="AGE", help="How often; 0s is never by itself.")
 @option(
     "--percent", type=click.IntRange(1, 100), metavar="N", help="Of the time of one process, how much it takes at most."
 )

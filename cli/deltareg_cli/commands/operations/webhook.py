@@ -5,7 +5,7 @@ import click
 from deltareg.words import DELIVERY_STATES
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import DurationParam, cursor_option, limit_option, option
+from deltareg_cli.options.options import AgeParam, cursor_option, limit_option, option
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
@@ -170,7 +170,7 @@ def test(invocation: Invocation, webhook_id: str) -> ExitStatus:
 @webhook_argument
 @option(
     "--keep-former",
-    type=DurationParam(),
+    type=AgeParam(),
     default="24h",
     show_default=True,
     help="How long the former secret signs as well, up to 7 days.",

@@ -18,6 +18,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
 from deltareg_cli.runs.launch import build_flags
 from deltareg_cli.terminal.blocks import CommandResult, LinesBlock
+from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
@@ -192,14 +193,13 @@ def _tell(invocation: Invocation, look: PoolLook | Unavailable) -> None:
 
 
 def _sentence(look: PoolLook) -> str:
-    """Say what a look has found: `4 runs wait, 2 are held; 6 workers, 3 of them not begun; started 3`."""
+    """Say what a look has found: `runs: 4 waiting, 2 held; 6 workers, 3 not begun; started 3`."""
     size = look.size
     changes: list[str] = []
     if size.started:
         changes.append(f"started {size.started}")
     if size.cancelled:
         changes.append(f"cancelled {size.cancelled}")
-    runs = f"{look.demand.waiting} runs wait, {look.demand.running} are held"
-    return "; ".join(
-        [f"pool {look.demand.pool}: {runs}", f"{size.workers} workers, {size.waiting} not begun", *changes]
-    )
+    runs = f"runs: {look.demand.waiting} waiting, {look.demand.running} held"
+    workers = f"{count(size.workers, 'worker')}, {size.waiting} not begun"
+    return "; ".join([f"pool {look.demand.pool}: {runs}", workers, *changes])

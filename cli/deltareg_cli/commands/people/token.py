@@ -9,7 +9,7 @@ import click
 from deltareg.words import SCOPES, TOKEN_KINDS, Scope, TokenKind
 from deltareg_cli.commands.people.token_renew import renew
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import DurationParam, option
+from deltareg_cli.options.options import AgeParam, option
 from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
@@ -78,7 +78,7 @@ def token() -> None:
     show_default=True,
     help="pat for a person, ci for a script, wrk for a worker.",
 )
-@option("--expires", type=DurationParam(), default="90d", show_default=True, help="After how long.")
+@option("--expires", type=AgeParam(), default="90d", show_default=True, help="After how long.")
 @option("--namespace", "namespaces", multiple=True, metavar="NS", help="Only in this namespace; may be repeated.")
 @option("--everywhere", is_flag=True, help="Give the principal the roles for it, in all namespaces.")
 @option(

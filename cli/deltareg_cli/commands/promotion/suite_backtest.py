@@ -14,7 +14,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
 from deltareg_cli.runs.behavior import device_of
 from deltareg_cli.runs.launch import ask_on, require
-from deltareg_cli.terminal.wording import clean
+from deltareg_cli.terminal.wording import clean, count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import gpu_option
 from deltareg_cli.tree.help_page import Example
@@ -141,7 +141,7 @@ def _run_backtest(
     ):
         request = {**at_hand, **write_trial(Path(folder), parsed, files), **options}
         invocation.output.note(
-            f"{parsed.name} over {_versions(len(stretch.versions))} of {stretch.line}"
+            f"{parsed.name} over {count(len(stretch.versions), 'version')} of {stretch.line}"
             f" and faults in {stretch.versions[-1].ref}"
         )
         document = ask_on(
@@ -174,7 +174,3 @@ def _step(step: Mapping[str, object]) -> str:
     outcome = word or f"stopped by {caught or 'what could not be shown'}"
     name = clean(str(step["name"]))
     return f"{step['done']:>3} of {step['of']}  {name}: {outcome} ({step['seconds']} s)"
-
-
-def _versions(number: int) -> str:
-    return "1 version" if number == 1 else f"{number} versions"

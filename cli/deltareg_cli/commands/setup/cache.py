@@ -7,7 +7,7 @@ import click
 
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import DurationParam, SizeParam, option
+from deltareg_cli.options.options import AgeParam, SizeParam, option
 from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, FactsBlock, LinesBlock, TableBlock, Text
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.terminal.wording import count, moment, size
@@ -83,7 +83,7 @@ def ls(invocation: Invocation) -> None:
     see_also=("cache ls", "config"),
 )
 @option("--max-size", type=SizeParam(), metavar="SIZE", help="Keep at most this much, as in 50GB.")
-@option("--older-than", type=DurationParam(), metavar="AGE", help="Drop what was last used before.")
+@option("--older-than", type=AgeParam(), metavar="AGE", help="Drop what was last used before.")
 @dry_run("Say what would be dropped, drop nothing.")
 @click.pass_obj
 def prune(invocation: Invocation, *, max_size: int | None, older_than: float | None) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Final
 
 from deltareg.api.doctor.diagnosis import Diagnosis
-from deltareg.drawing.wording import seconds
+from deltareg.drawing.wording import count, seconds
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep.diagnosis import StuckWork, stuck_work
 from deltareg.service.upkeep.health import RegistryHealth, registry_health
@@ -45,15 +45,16 @@ def what_is_stuck(registry: Registry | None, *, now: float) -> Diagnosis:
 
 def _headline(found: StuckWork, lines: list[str]) -> str:
     if found.reasons:
-        why, count = Counter(found.reasons).most_common(1)[0]
-        return f"{count} of {found.waiting} waiting runs are stuck: {why}."
+        why, stuck = Counter(found.reasons).most_common(1)[0]
+        return f"{stuck} of {count(found.waiting, 'waiting run')} stuck: {why}."
     if lines:
         return "Runs are taken; other things need a look."
-    return f"Nothing is stuck; {found.waiting} runs wait for their turn." if found.waiting else "Nothing is stuck."
+    waiting = f"; {count(found.waiting, 'run')} will have their turn" if found.waiting else ""
+    return f"Nothing is stuck{waiting}."
 
 
 def _waiting(found: StuckWork) -> list[str]:
-    lines = [f"{count} waiting: {why}" for why, count in Counter(found.reasons).most_common(5)]
+    lines = [f"{number} waiting: {why}" for why, number in Counter(found.reasons).most_common(5)]
     if found.reasons and found.longest is not None:
         run = found.longest
         lines.append(f"the oldest: {run.what} {run.ref or run.base}, since {run.created_at[:19].replace('T', ' ')}Z")
@@ -64,7 +65,7 @@ def _waiting(found: StuckWork) -> list[str]:
 def _given_up(found: StuckWork) -> list[str]:
     """Say what was given up, equal errors once."""
     errors = Counter((run.what, (run.error or "no reason").splitlines()[0][:200]) for run in found.dead)
-    lines = [f"{count} given up in the last day ({what}): {error}" for (what, error), count in errors.most_common(3)]
+    lines = [f"{number} given up in the last day ({what}): {error}" for (what, error), number in errors.most_common(3)]
     if found.dead:
         lines.append(f"again: deltareg verify {found.dead[0].ref or 'REF'} --again")
     return lines
@@ -74,7 +75,8 @@ def _others(found: StuckWork, health: RegistryHealth) -> list[str]:
     lines: list[str] = []
     if found.held_up:
         lines.append(
-            f"{found.held_up} verifications wait for bytes to be pushed again: deltareg fsck --repair names them"
+            f"{count(found.held_up, 'verification')} cannot begin before bytes are pushed again:"
+            " deltareg fsck --repair names them"
         )
     if health.unsealed_s > _LATE_S:
         lines.append(f"the audit trail was not sealed for {seconds(health.unsealed_s)}: see the server's log")

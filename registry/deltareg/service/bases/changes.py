@@ -9,6 +9,7 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.runs.runs_on_bases import active_of_base
 from deltareg.db.session import read, try_transaction, with_retry
+from deltareg.drawing.wording import count
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.identity.whole_base import TENSORS, inert_differences, part_differences
 from deltareg.refs import parse_base
@@ -136,20 +137,20 @@ def _refuse_if_needed(conn: sa.Connection, base: BaseRow) -> None:
     newest = [ref_of(row) for row in version_queries.versions_by_ids(conn, ids).values()]
     examples = f" ({', '.join(sorted(newest))}{', …' if counts['versions'] > _SHOWN else ''})"
     reasons = {
-        "versions": f"{counts['versions']} versions{examples} stand on it",
-        "deleted": f"{counts['deleted']} deleted versions that still have their bytes stand on it",
-        "trained": f"{counts['trained']} versions were trained on it",
-        "runs": f"{counts['runs']} verifications on it wait or run",
-        "variants": f"{counts['variants']} variants are forms of it",
+        "versions": f"{count(counts['versions'], 'version')}{examples}",
+        "deleted": f"{count(counts['deleted'], 'deleted version')} whose bytes are not collected yet",
+        "trained": f"{count(counts['trained'], 'version')} trained on it",
+        "runs": count(counts["runs"], "unfinished verification"),
+        "variants": count(counts["variants"], "variant"),
     }
-    because = "; ".join(words for name, words in reasons.items() if counts[name])
-    if because:
+    by = ", ".join(words for name, words in reasons.items() if counts[name])
+    if by:
         fixes = {
             "versions": "delete them first: deltareg rm NS/NAME:vN",
-            "deleted": "wait, or: deltareg gc",
+            "deleted": "wait, or: deltareg gc run --grace 0s",
             "trained": "delete these first: deltareg rm NS/NAME:vN",
             "runs": "wait, or: deltareg verdict cancel ID",
             "variants": "delete the variants first: deltareg base rm NAME",
         }
         fix = next(words for name, words in fixes.items() if counts[name])
-        raise Conflict(f"{base.name} is needed: {because}", fix=fix)
+        raise Conflict(f"{base.name} is needed by {by}", fix=fix)

@@ -15,6 +15,7 @@ from deltareg.db.bases.rows import BaseRow
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.fit import CODE, variant_problems
+from deltareg.drawing.wording import count
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.service.authority.resources import Base
@@ -113,7 +114,7 @@ def _make_variant(conn: sa.Connection, caller: Caller, base: BaseRow, form: Base
         message = f"{base.name} is a variant of {base.full_name} by {base.scheme}"
         raise Refused([Problem(CODE, message, fix="choose another name for this one")])
     if base.deltas:
-        message = f"{base.deltas} versions stand on {base.name} as it is"
+        message = f"{base.name} as it is has {count(base.deltas, 'version')} on it"
         raise Refused([Problem(CODE, message, fix="register it under another name")])
     queries.add_variant(conn, base.id, root_id=root.id, scheme=scheme)
     _record(conn, caller, base, {"variant_of": root.name, "quantised": scheme})

@@ -15,6 +15,7 @@ from deltareg.db.channels.request_rows import ApprovalRow, RequestRow
 from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.row_protocols import PolicyColumns
+from deltareg.drawing.wording import count
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
 from deltareg.service.authority.caller_grants import grants_within, read_holdings
@@ -70,11 +71,11 @@ def ask_for_approvals(
     """
     needed = approvals_due(channel)
     open_request = next((r for r in queries.open_requests(conn, channel.id) if r.version_id == version.id), None)
-    count = 0 if open_request is None else len(approvals_on(conn, open_request))
-    if count >= needed:
+    missing = needed - (0 if open_request is None else len(approvals_on(conn, open_request)))
+    if missing <= 0:
         return None
     if move.dry_run:
-        message = f"{line}@{channel.name} asks for {tell_count(needed - count)} more"
+        message = f"{line}@{channel.name} asks for {count(missing, 'approval')} more"
         return GatePending(message, fix="promote it: that opens a request")
     request_id = _open(conn, caller, line, channel, version, move) if open_request is None else open_request.id
     queries.accept_warnings(conn, request_id, accepted)
@@ -83,7 +84,7 @@ def ask_for_approvals(
         raise AssertionError("a request that was opened is there")
     what = "opened" if open_request is None else "open already"
     return ApprovalDue(
-        f"{ref_of(version)} waits for {tell_count(needed - count)} on {channel.name}: request {request_id} is {what}",
+        f"{ref_of(version)} waits for {count(missing, 'approval')} on {channel.name}: request {request_id} is {what}",
         fix=f"{who_may(request)}: deltareg request approve {request_id}",
         request=request_id,
     )
@@ -93,11 +94,6 @@ def who_may(request: RequestRow) -> str:
     """Describe who may approve a request."""
     barred = sorted({request.opener, request.uploader or request.opener})
     return f"somebody other than {' and '.join(barred)} whose token allows `approve`"
-
-
-def tell_count(number: int) -> str:
-    """Format a number of approvals."""
-    return f"{number} approval" + ("" if number == 1 else "s")
 
 
 def end_others(conn: sa.Connection, caller: Caller, channel: ChannelRow, *, but: int | None, why: str) -> None:

@@ -19,11 +19,11 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.db.sql.row_protocols import present
+from deltareg.drawing.wording import count
 from deltareg.errors import Blocked, Conflict, DeltaregError, GateFailed, GatePending, NotFound
 from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.gate.judge import is_in_window, refusal
 from deltareg.refs import LineRef
-from deltareg.service.channels.approvals import tell_count
 from deltareg.service.channels.gate import GateCase, gather
 from deltareg.service.channels.serve import check_standing, hold_version, serve
 from deltareg.service.clock import moment_of
@@ -300,7 +300,7 @@ def _check_target(
     due = case.policy.approvals
     if due:
         raise GatePending(
-            f"{ref_of(version)} left {channel.name} too long ago to come back without {tell_count(due)}",
+            f"{ref_of(version)} left {channel.name} too long ago to come back without {count(due, 'approval')}",
             fix=f"deltareg promote {ref_of(version)} --channel {channel.name}, which opens a"
             " request; or, when there is no time: --break-glass",
         )

@@ -9,7 +9,7 @@ from deltareg.db.quotas import limits as limit_queries
 from deltareg.db.quotas import room as queries
 from deltareg.db.quotas.limits import EACH_NAMESPACE
 from deltareg.db.session import read
-from deltareg.drawing.wording import size
+from deltareg.drawing.wording import count, size
 from deltareg.errors import OverQuota
 from deltareg.service.quotas.accounts import QuotaAccount, account_of_person, account_of_scope
 from deltareg.words import QuotaResource
@@ -56,7 +56,7 @@ def frees(conn: sa.Connection, account: QuotaAccount, resource: QuotaResource) -
         for line in lines:
             idle = f"; no channel ever served {line.idle} of them ({size(line.idle_bytes)})" if line.idle else ""
             rooms.append(
-                f"{line.name} has {line.versions} versions with {size(line.stored_bytes)}{idle}:"
+                f"{line.name} has {count(line.versions, 'version')} with {size(line.stored_bytes)}{idle}:"
                 f" deltareg rm {line.name}:vN"
             )
     if resource in {"bytes", "uploads"}:
