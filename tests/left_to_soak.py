@@ -214,7 +214,7 @@ SHOWN_ELSEWHERE = (
     "cli/test_golden.py::test_outputs_of_other_files_are_not_taken",
     "cli/test_merge.py::test_verify_waits_for_the_verdict",
     "cli/test_reports.py::test_an_allowed_version_has_four_reports",
-    "client/test_cold_bound.py",
+    "client/test_cold_bound.py::test_no_history",
     "client/test_cold_pulls.py::test_it_is_stored_anew_once_however_often_a_channel_moves",
     "client/test_cold_pulls.py::test_what_is_within_the_bound_stays_as_it_is",
     "client/test_campaign.py::test_what_a_campaign_says_is_what_pushes_do",

@@ -159,3 +159,20 @@ def test_equal_tensors_are_shared_where_those_between_need_not_be_read(size, lea
 
     shared = [digest for digest, piece in storage.pieces.items() if first.pieces.get(digest) == piece]
     assert least <= len(shared) <= most
+
+
+@pytest.mark.parametrize(
+    ("shared", "others", "is_reached"), [(1_000, 20_000, False), (5_000, 20_000, True), (5_000, 600_000, False)]
+)
+def test_a_pack_of_another_version_is_used_if_it_spares_4_kb_and_a_hundredth_of_its_size(shared, others, is_reached):
+    chance = np.random.default_rng(1)
+    config, first, second = (
+        chance.integers(0, 256, 2 * count, dtype=np.uint8).tobytes() for count in (shared, others, others)
+    )
+    history = History([bytes(len(config)), bytes(len(first))])
+    below = history.push([config, first], with_base=False, with_earlier=False)
+
+    storage = history.push([config, second], with_base=False, with_earlier=True)
+
+    assert bool({pack.digest for pack in storage.packs} & {pack.digest for pack in below.packs}) == is_reached
+    assert rebuilt(history, [config, second], storage) == [config, second]

@@ -6,6 +6,7 @@ that is within `MOST_TIMES` what the version would take alone, with no piece of 
 sums are exact: payloads are measured by encoding them, reads are planned as a pull plans them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,6 +18,8 @@ from deltareg.identity.pack_spans import MOST_TIMES, fetched_bytes
 from deltareg.identity.storage_map import Chain
 
 _WORTH: Final = 0.5  # a difference of more than this share saves little for what it costs a cold machine
+_LEAST_BYTES: Final = 4 << 10  # so that a config or a model card keeps no pack from collection
+_LEAST_SHARE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ def plan_storage(sources: Iterable[PieceSource], stored: ReusablePieces, *, work
         pieces.setdefault(source.piece.digest, source)
     reusable = [_reuse(source, stored) for source in pieces.values() if _is_reusable(source, stored)]
     referring = [_referring(source, stored, profile) for source in pieces.values() if _is_new(source, stored)]
-    candidates = _measure([each for each in (*reusable, *referring) if each is not None], workers, profile)
+    measured = _measure([each for each in (*reusable, *referring) if each is not None], workers, profile)
+    candidates = _worth_their_packs(measured, stored)
     taken = {each.source.piece.digest: each for each in _take(candidates, stored)}
     return StoragePlan(
         [_refer(source, taken.get(digest)) for digest, source in pieces.items() if not _stays(taken.get(digest))],
@@ -125,6 +129,17 @@ def _measure(candidates: Sequence[_Candidate], workers: int, profile: str) -> li
         )
         for each in candidates
     ]
+
+
+def _worth_their_packs(candidates: Sequence[_Candidate], stored: ReusablePieces) -> Sequence[_Candidate]:
+    """Leave out what spares little in a pack of another version, which then stays as long as this version does."""
+    spared: Counter[Digest] = Counter()
+    for each in candidates:
+        spared.update(dict.fromkeys(each.chain.packs, each.alone_bytes - each.own_bytes))
+    worth = {
+        pack.digest for pack in stored.packs if spared[pack.digest] >= max(_LEAST_BYTES, _LEAST_SHARE * pack.size_bytes)
+    }
+    return [each for each in candidates if each.chain.packs <= worth]
 
 
 def _take(candidates: Sequence[_Candidate], stored: ReusablePieces) -> Sequence[_Candidate]:
