@@ -39,9 +39,10 @@ SLIPS: list[tuple[list[str | Path], int, str]] = [
     (["ls", "--filter", 'label.a"b=y'], 2, "no label is looked for"),
     (["materialize", "team/lora", "--out", "m", "--expect", f"sha256:{'0' * 64}"], 2, "blake3:"),
     (["agent", "run", "--channel", "team/lora@prod", "--dir", "d", "--once", "--every", "2h"], 2, "--every 1h"),
-    (["retention", "set", "team/lora", "--younger", "30"], 2, "--younger 30 has no unit"),
+    (["retention", "set", "team/lora", "--younger", "30"], 2, "write 30d for days"),
     (["gc", "run", "--grace", "7"], 2, "write 7d for days"),
-    (["token", "create", "--expires", "90"], 2, "--expires 90 has no unit"),
+    (["token", "create", "--expires", "90"], 2, "90 has no unit"),
+    (["audit", "ls", "--since", "7"], 2, "write 7d"),
 ]
 
 # Lines that cannot be read, and the one that the error tells instead.

@@ -6,7 +6,7 @@ from functools import partial
 import click
 from click.shell_completion import CompletionItem
 
-from deltareg.client.quantities import parse_duration, parse_size
+from deltareg.client.quantities import parse_age, parse_duration, parse_size
 from deltareg.errors import InvalidInput
 
 
@@ -45,18 +45,14 @@ class DurationParam(click.ParamType[float]):
         return value if isinstance(value, float) else parse_duration(str(value))
 
 
-class AgeParam(DurationParam):
-    """A duration that may well be in days: its unit has to be named, so that `30` deletes nothing."""
+class AgeParam(click.ParamType[float]):
+    """A duration with its unit; its value is in seconds."""
+
+    name = "age"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read `30d`, `12h` or `0`."""
-        duration_s, text = super().convert(value, param, ctx), str(value)
-        if duration_s and isinstance(value, str) and text[-1].isdecimal():
-            option = f"{param.opts[0]} " if param is not None else ""
-            raise InvalidInput(
-                f"{option}{text} has no unit", fix=f"write {text}d for days, or {text}h, {text}m, {text}s"
-            )
-        return duration_s
+        return value if isinstance(value, float) else parse_age(str(value))
 
 
 class SizeParam(click.ParamType[int]):

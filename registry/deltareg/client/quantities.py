@@ -22,6 +22,18 @@ def parse_duration(text: str) -> float:
     return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
 
 
+def parse_age(text: str) -> float:
+    """Parse a duration that may well be in days, and return seconds: `30` alone is refused, `0` is not.
+
+    Raises:
+        InvalidInput: It is none, or the last number has no unit.
+    """
+    age_s = parse_duration(text)
+    if age_s and text[-1].isdecimal():
+        raise InvalidInput(f"{text} has no unit", fix=f"write {text}d for days, or {text}h, {text}m, {text}s")
+    return age_s
+
+
 def read_moment(text: str | None, *, now: datetime | None = None) -> str | None:
     """Return a moment in RFC 3339: a time or a date as it is, a duration as long before now.
 
@@ -31,7 +43,7 @@ def read_moment(text: str | None, *, now: datetime | None = None) -> str | None:
     if text is None or "-" in text:
         return text
     try:
-        moment = (now or datetime.now(UTC)) - timedelta(seconds=parse_duration(text))
+        moment = (now or datetime.now(UTC)) - timedelta(seconds=parse_age(text))
     except (InvalidInput, OverflowError) as error:
         raise InvalidInput(
             f"not a moment: {text[:60]!r}", fix="write 7d, 2026-11-24 or 2026-11-24T15:00:00Z"
