@@ -96,8 +96,7 @@ class Pair:
             if not self.is_followed:
                 return False
             self._control(self._primary[0], "stop", "-m", "immediate")
-            self._promote()
-        return True
+            return self._promote()
 
     def part(self):
         """Let the standby take over, if it has everything, while the one before still lives and is asked."""
@@ -105,7 +104,8 @@ class Pair:
             if not self.is_followed:
                 return False
             before = self._primary[0]
-            self._promote(is_asked=True)
+            if not self._promote(is_asked=True):
+                return False
             self._control(before, "stop", "-m", "immediate")
         return True
 
@@ -167,13 +167,19 @@ class Pair:
     def _promote(self, *, is_asked=False):
         self.is_ready = False
         data, port = self._standby
-        self._control(data, "promote")
+        try:
+            self._control(data, "promote")
+        except subprocess.CalledProcessError:  # it died of a full disk since it was looked at: the primary comes back
+            self._start_if_dead(*self._primary)
+            self._wait_for_nobody()
+            return False
         self._standby, self._primary = self._primary, self._standby
         self._wait_for_nobody()
         if is_asked:
             time.sleep(2.0)  # for as long, commits at the one before come to nothing
         self.link.lead_to(port)
         self.failovers += 1
+        return True
 
     def _ask(self, statement):
         url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
