@@ -82,7 +82,7 @@ def set_(
     """Set the rule of a namespace, or of a line, whose own is first."""
     from deltareg.wire import RetentionRule  # loads pydantic
 
-    days = None if younger is None else younger / _DAY_S
+    days = younger / _DAY_S if younger else None  # nothing is younger than 0
     rule = RetentionRule(kind=kind, last=last, days=days, promoted=promoted, semver=semver, labels=list(labels))
     known = invocation.client.storage.retention(of).rules
     others = [RetentionRule.model_validate(each.model_dump()) for each in known if each.kind != kind]
