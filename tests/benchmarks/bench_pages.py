@@ -92,6 +92,7 @@ def fill(engine, lines, versions):
         line = conn.execute(sa.select(t.deltas).where(t.deltas.c.name == "lora")).mappings().one()
         version = _one(conn, t.versions, t.versions.c.number == 1)
         verdict = _one(conn, t.verdicts, t.verdicts.c.version_id == version["id"])
+        verdict["checks"] = list(verdict["checks"])  # unpacked, to be written anew
         channel = _one(conn, t.channels, t.channels.c.revision > 0)
         revision = _one(conn, t.revisions, t.revisions.c.number == 1)
         run = _one(conn, t.runs, t.runs.c.id == verdict["run_id"])

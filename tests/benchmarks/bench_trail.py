@@ -1,6 +1,6 @@
 """What sealing and verifying an audit trail of 100,000 rows takes.
 
-Run it: `python -m tests.benchmarks.bench_trail [ROWS]`.
+Run it: `python -m tests.benchmarks.bench_trail [ROWS]`, whole thousands.
 """
 
 import resource

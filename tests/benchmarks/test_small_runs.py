@@ -29,7 +29,7 @@ SMALL = {
     "bench_many_tensors": "--tensors 100 200",
     "bench_maths": "--repeat 1",
     "bench_overload": "--seconds 2 --only documents",
-    "bench_pages": "--lines 20 --versions 2 --count 2",
+    "bench_pages": "--lines 60 --versions 3 --count 2",
     "bench_peers": "--list",
     "bench_prove": "--gigabytes 0.05",
     "bench_queue": "--count 2 --small",
@@ -39,7 +39,7 @@ SMALL = {
     "bench_start": "--rounds 1",
     "bench_statistics": "--draws 100 --trials 50",
     "bench_steps": "--steps 4",
-    "bench_trail": "500",
+    "bench_trail": "1000",
     "bench_transfer": "--megabytes 16",
     "bench_verify": "--repeat 1 --only tinyllama",
 }
