@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.llama_files import Shape, write_base
 from tests.e2e.test_data_path import same_files
-from tests.scale.template import BASE, Shape, write_base, write_lora
+from tests.scale.placeholders import BASE
+from tests.scale.template import write_lora
 
 PUSHES = int(os.environ.get("DELTAREG_TEST_PUSHES", "10000"))
 WARM = 100
@@ -25,6 +27,7 @@ def test_ten_thousand_pushes_leave_a_server_as_large_as_a_hundred(kind, programs
     with server.client(tmp_path / "cache", cache_max_bytes=10**8) as author:
         write_base(tmp_path / BASE, shape)
         author.bases.push(tmp_path / BASE, BASE)
+        ref, folder = "", tmp_path
         for number in range(1, PUSHES + 1):
             folder = tmp_path / f"delta-{number}"
             write_lora(folder, shape, tensors=8, seed=number, base=BASE)

@@ -1,14 +1,15 @@
 """Versions as bases of others: the base that a version is, and the versions above and below it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from deltareg.db.bases.base_identities import is_deleted
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.lines.versions import select_versions
-from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.sql.upsert import batches
 from deltareg.db.tables import base_packs, bases, version_bases, versions
 
@@ -31,8 +32,7 @@ def stack_below(conn: sa.Connection, base_id: int) -> list[VersionRow]:
     stack: list[VersionRow] = []
     below: int | None = base_id
     while below is not None and len(stack) < _MOST:
-        query = select_versions().join(version_bases, version_bases.c.version_id == versions.c.id)
-        row = fetch_one(conn, query.where(version_bases.c.base_id == below), VersionRow)
+        row = _THAT_IS.one(conn, base_id=below)
         if row is None:
             break
         stack.append(row)
@@ -85,3 +85,11 @@ def is_standing() -> sa.ColumnElement[bool]:
         .where(version_bases.c.base_id == bases.c.id, versions.c.deleted_at.is_not(None))
     )
     return sa.and_(~sa.exists(deleted), ~is_deleted())
+
+
+_THAT_IS: Final = PreparedQuery(
+    select_versions()
+    .join(version_bases, version_bases.c.version_id == versions.c.id)
+    .where(version_bases.c.base_id == sa.bindparam("base_id")),
+    VersionRow,
+)

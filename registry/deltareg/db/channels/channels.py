@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.channels.floors import floor_columns
-from deltareg.db.channels.rows import ChannelRow, PointerRow, RevisionRow, StandingRow
+from deltareg.db.channels.rows import ChannelRow, PointerRow, QuarantinedRow, RevisionRow, StandingRow
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
-from deltareg.db.sql.prepared import PreparedQuery
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.prepared import PreparedQuery, PreparedStatement
 from deltareg.db.tables import (
     bases,
     channels,
@@ -42,10 +42,7 @@ def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> 
 
 def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> ChannelRow:
     """Return a channel that is known to exist; with `lock`, nobody else can move it meanwhile."""
-    query = select_channels().where(channels.c.id == channel_id)
-    if lock:
-        query = query.with_for_update(of=channels)
-    return fetch_known(conn, query, ChannelRow)
+    return (_BY_ID_LOCKED if lock else _BY_ID).require(conn, channel_id=channel_id)
 
 
 def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[ChannelRow]:
@@ -131,9 +128,9 @@ def revision_at(
     conn: sa.Connection, channel_id: int, *, number: int | None = None, at_us: int | None = None
 ) -> RevisionRow | None:
     """Return a revision by its number, or the newest at a given time, or the newest of all."""
-    query = select_revisions().where(revisions.c.channel_id == channel_id)
     if number is not None:
-        query = query.where(revisions.c.number == number)
+        return _REVISION.one(conn, channel_id=channel_id, number=number)
+    query = select_revisions().where(revisions.c.channel_id == channel_id)
     if at_us is not None:
         query = query.where(revisions.c.created_at <= at_us)
     return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), RevisionRow)
@@ -191,24 +188,13 @@ def add_quarantine(conn: sa.Connection, channel_id: int, version_id: int, *, rev
 
 def standing_quarantine(conn: sa.Connection, channel_id: int, version_id: int) -> int | None:
     """Return the id of the standing quarantine of a version on a channel; None if there is none."""
-    query = sa.select(quarantines.c.id).where(
-        quarantines.c.channel_id == channel_id,
-        quarantines.c.version_id == version_id,
-        quarantines.c.cleared_at.is_(None),
-    )
-    return conn.execute(query).scalar()
+    return _QUARANTINE.fetch_int(conn, channel_id=channel_id, version_id=version_id)
 
 
 def quarantined_numbers(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, list[int]]:
     """List the numbers of the versions quarantined on channels, by channel."""
-    query = (
-        sa.select(quarantines.c.channel_id, versions.c.number)
-        .join(versions, versions.c.id == quarantines.c.version_id)
-        .where(quarantines.c.channel_id.in_(channel_ids), quarantines.c.cleared_at.is_(None))
-        .order_by(versions.c.number)
-    )
     numbers: dict[int, list[int]] = {}
-    for row in conn.execute(query):
+    for row in _QUARANTINED.all(conn, channels=write_ids(channel_ids)):
         numbers.setdefault(row.channel_id, []).append(row.number)
     return numbers
 
@@ -280,8 +266,31 @@ _OF_ONE_LINE: Final = select_channels().where(
     channels.c.name == sa.bindparam("name"),
     channels.c.deleted_at.is_(None),
 )
+_OF_ONE_ID: Final = select_channels().where(channels.c.id == sa.bindparam("channel_id"))
+_BY_ID: Final = PreparedQuery(_OF_ONE_ID, ChannelRow)
+_BY_ID_LOCKED: Final = PreparedQuery(_OF_ONE_ID.with_for_update(of=channels), ChannelRow)
 _OF_LINE: Final = PreparedQuery(_OF_ONE_LINE, ChannelRow)
 _LOCKED: Final = PreparedQuery(_OF_ONE_LINE.with_for_update(of=channels), ChannelRow)
+_REVISION: Final = PreparedQuery(
+    select_revisions().where(
+        revisions.c.channel_id == sa.bindparam("channel_id"), revisions.c.number == sa.bindparam("number")
+    ),
+    RevisionRow,
+)
+_QUARANTINE: Final = PreparedStatement(
+    sa.select(quarantines.c.id).where(
+        quarantines.c.channel_id == sa.bindparam("channel_id"),
+        quarantines.c.version_id == sa.bindparam("version_id"),
+        quarantines.c.cleared_at.is_(None),
+    )
+)
+_QUARANTINED: Final = PreparedQuery(
+    sa.select(quarantines.c.channel_id, versions.c.number)
+    .join(versions, versions.c.id == quarantines.c.version_id)
+    .where(among(quarantines.c.channel_id, sa.bindparam("channels", type_=sa.Text)), quarantines.c.cleared_at.is_(None))
+    .order_by(versions.c.number),
+    QuarantinedRow,
+)
 _LINES: Final = sa.bindparam("lines", type_=sa.Text)
 _IS_NEWEST: Final = sa.and_(
     revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision, channels.c.deleted_at.is_(None)

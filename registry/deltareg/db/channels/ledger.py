@@ -4,25 +4,28 @@ No query reads more of the ledger than was asked for, however long it is.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from deltareg.db.channels.rows import LedgerRow
-from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.tables import revisions, versions
+from deltareg.db.sql.fetch import fetch_one
+from deltareg.db.sql.prepared import PreparedQuery
+from deltareg.db.tables import channels, revisions, versions
 
 _MOVES = revisions.c.kind.in_(["promote", "rollback"])
 
 
 def ledger_rows(conn: sa.Connection, channel_id: int, *, limit: int) -> Sequence[LedgerRow]:
     """List the newest entries of a ledger, newest first."""
-    query = _select().where(revisions.c.channel_id == channel_id)
-    return fetch_all(conn, query.order_by(revisions.c.number.desc()).limit(limit), LedgerRow)
+    return _NEWEST.all(conn, channel_id=channel_id, most=limit)
 
 
-def entry_of_version(conn: sa.Connection, channel_id: int, version_id: int) -> LedgerRow | None:
-    """Find the newest entry by which a channel served a version."""
+def entry_of_version(conn: sa.Connection, channel_id: int, number: int) -> LedgerRow | None:
+    """Find the newest entry by which a channel served a version of its line, by the version's number."""
+    of_line = sa.select(channels.c.delta_id).where(channels.c.id == channel_id).scalar_subquery()
+    is_it = sa.and_(versions.c.delta_id == of_line, versions.c.number == number)
+    version_id = sa.select(versions.c.id).where(is_it).scalar_subquery()
     query = _select().where(revisions.c.channel_id == channel_id, revisions.c.version_id == version_id)
     return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), LedgerRow)
 
@@ -74,3 +77,12 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         revisions.c.created_at,
         revisions.c.reason,
     ).outerjoin(versions, versions.c.id == revisions.c.version_id)
+
+
+_NEWEST: Final = PreparedQuery(
+    _select()
+    .where(revisions.c.channel_id == sa.bindparam("channel_id"))
+    .order_by(revisions.c.number.desc())
+    .limit(sa.bindparam("most", type_=sa.BigInteger)),
+    LedgerRow,
+)

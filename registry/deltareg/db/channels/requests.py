@@ -12,6 +12,7 @@ from deltareg.db.channels.floors import floor_columns
 from deltareg.db.channels.request_rows import AcceptedRow, ApprovalRow, RequestRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.sql.together import CombinedQuery, QueryPart
 from deltareg.db.tables import (
     accepted_warnings,
@@ -83,8 +84,7 @@ def request_rows(
 
 def open_requests(conn: sa.Connection, channel_id: int) -> Sequence[RequestRow]:
     """List the open requests of a channel, oldest first."""
-    query = select_requests().where(requests.c.channel_id == channel_id, is_open())
-    return fetch_all(conn, query.order_by(requests.c.id), RequestRow)
+    return _OPEN.all(conn, channel_id=channel_id)
 
 
 def is_open() -> sa.ColumnElement[bool]:
@@ -153,8 +153,8 @@ def select_requests() -> sa.Select[*tuple[Any, ...]]:
             requests,
             channels.c.name.label("channel"),
             channels.c.policy,
-            channels.c.delta_id,
             *floor_columns(),
+            channels.c.delta_id,
             namespaces.c.name.label("namespace"),
             deltas.c.name.label("line"),
             versions.c.number,
@@ -194,3 +194,7 @@ WARNINGS: Final = QueryPart(
     order=(accepted_warnings.c.warning,),
 )
 _BESIDE: Final = CombinedQuery(APPROVALS, WARNINGS)
+_OPEN: Final = PreparedQuery(
+    select_requests().where(requests.c.channel_id == sa.bindparam("channel_id"), is_open()).order_by(requests.c.id),
+    RequestRow,
+)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
@@ -15,7 +15,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.document import PackedDocuments, StoredDocuments, pack_map
-from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import (
     base_identities,
@@ -32,6 +32,7 @@ from deltareg.db.tables import (
 # Once: SQLAlchemy makes all columns of an alias when it is first asked for one.
 _OTHERS: Final = versions.alias("others")
 _STREAM_ROWS = 200
+_Choice = Literal["number", "semver", "digest", "newest"]
 _SHOWN = [versions.c[field.name] for field in fields(VersionRow) if field.name in versions.c]
 
 
@@ -85,8 +86,8 @@ def find_version(
     digest: str | None = None,
 ) -> VersionRow | None:
     """Find a version of a line; by default the newest that is not deleted."""
-    of_line = versions.c.delta_id == delta_id
-    return _find_version(conn, of_line, number=number, semver=semver, digest=digest)
+    how, given = _chosen(number=number, semver=semver, digest=digest)
+    return _of_line(how).one(conn, delta_id=delta_id, **given)
 
 
 def find_version_named(
@@ -99,23 +100,40 @@ def find_version_named(
     digest: str | None = None,
 ) -> VersionRow | None:
     """Find a version as `find_version` does, by the names of its namespace and line."""
-    is_line = sa.and_(namespaces.c.name == namespace, deltas.c.name == line)
-    return _find_version(conn, is_line, number=number, semver=semver, digest=digest)
+    how, given = _chosen(number=number, semver=semver, digest=digest)
+    return _of_named_line(how).one(conn, namespace=namespace, line=line, **given)
 
 
-def _find_version(
-    conn: sa.Connection, of_line: sa.ColumnElement[bool], *, number: int | None, semver: str | None, digest: str | None
-) -> VersionRow | None:
-    query = select_versions().where(of_line)
+def _chosen(*, number: int | None, semver: str | None, digest: str | None) -> tuple[_Choice, dict[str, object]]:
+    """Return how a version of a line is chosen, and what the query for it is given."""
     if number is not None:
-        query = query.where(versions.c.number == number)
-    elif semver is not None:
-        query = query.where(versions.c.semver == semver)
-    elif digest is not None:
-        query = query.where(versions.c.deleted_at.is_(None), versions.c.manifest_digest == digest)
+        return "number", {"number": number}
+    if semver is not None:
+        return "semver", {"semver": semver}
+    return ("newest", {}) if digest is None else ("digest", {"digest": digest})
+
+
+@cache
+def _of_line(how: _Choice) -> PreparedQuery[VersionRow]:
+    return _prepare_choice(how, versions.c.delta_id == sa.bindparam("delta_id"))
+
+
+@cache
+def _of_named_line(how: _Choice) -> PreparedQuery[VersionRow]:
+    is_line = sa.and_(namespaces.c.name == sa.bindparam("namespace"), deltas.c.name == sa.bindparam("line"))
+    return _prepare_choice(how, is_line)
+
+
+def _prepare_choice(how: _Choice, is_line: sa.ColumnElement[bool]) -> PreparedQuery[VersionRow]:
+    is_chosen: sa.ColumnElement[bool]
+    if how == "digest":
+        is_chosen = sa.and_(versions.c.deleted_at.is_(None), versions.c.manifest_digest == sa.bindparam("digest"))
+    elif how == "newest":
+        is_chosen = versions.c.number == newest_number()
     else:
-        query = query.where(versions.c.number == newest_number())
-    return fetch_one(conn, query.order_by(versions.c.number.desc()).limit(1), VersionRow)
+        is_chosen = versions.c[how] == sa.bindparam(how)
+    query = select_versions().where(is_line, is_chosen).order_by(versions.c.number.desc()).limit(1)
+    return PreparedQuery(query, VersionRow)
 
 
 def newest_number() -> sa.ScalarSelect[int]:
@@ -275,13 +293,7 @@ def versions_by_digest(conn: sa.Connection, namespace: str, digests: Iterable[st
 
 def parents_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
     """List the parents of a version, in order."""
-    query = (
-        select_versions()
-        .join(lineage, lineage.c.parent_version_id == versions.c.id)
-        .where(lineage.c.version_id == version_id)
-        .order_by(lineage.c.position)
-    )
-    return fetch_all(conn, query, VersionRow)
+    return _PARENTS.all(conn, version_id=version_id)
 
 
 def children_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
@@ -338,4 +350,11 @@ def restore_version(conn: sa.Connection, version_id: int) -> None:
 _BY_ID: Final = PreparedQuery(select_versions().where(versions.c.id == sa.bindparam("version_id")), VersionRow)
 _BY_IDS: Final = PreparedQuery(
     select_versions().where(among(versions.c.id, sa.bindparam("ids", type_=sa.Text))), VersionRow
+)
+_PARENTS: Final = PreparedQuery(
+    select_versions()
+    .join(lineage, lineage.c.parent_version_id == versions.c.id)
+    .where(lineage.c.version_id == sa.bindparam("version_id"))
+    .order_by(lineage.c.position),
+    VersionRow,
 )

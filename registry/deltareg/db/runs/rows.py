@@ -99,9 +99,12 @@ class HeldRunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneRow:
-    """Whose turns a run takes."""
+class ActiveRunRow:
+    """A run that is under way, and whose turns it takes."""
 
+    id: str
+    state: RunState
+    priority: int
     namespace_id: int | None
     created_by: int | None
 

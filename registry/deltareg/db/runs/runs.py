@@ -9,19 +9,20 @@ Whose turn it is, `db.runs.turns` says.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.runs import turns
-from deltareg.db.runs.rows import ClaimableRow, LaneRow, RunRow, ShownRunRow
+from deltareg.db.runs.rows import ActiveRunRow, ClaimableRow, RunRow, ShownRunRow
 from deltareg.db.runs.turns import CLAIMABLE, EXPIRED
 from deltareg.db.session import read
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.page_size import rows_at_most
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables import bases, deltas, namespaces, principals, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE, IS_OF_RARE_KIND, IS_OF_RARE_STATE, RARE_KINDS, RARE_STATES
@@ -132,12 +133,12 @@ def _asked_by() -> dict[str, object]:
 
 def join(conn: sa.Connection, dedup_key: str, *, priority: int) -> str | None:
     """Join the active run with a key, as `enqueue` does; return its id, None if there is none."""
-    under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
-    run_id = conn.execute(under_way).scalar()
-    if run_id is None:
+    active = _ACTIVE_OF_KEY.one(conn, dedup_key=dedup_key)
+    if active is None:
         return None
-    _raise_priority(conn, str(run_id), priority)
-    return str(run_id)
+    if active.state == "queued" and active.priority < priority:
+        _raise_priority(conn, active, priority)
+    return active.id
 
 
 def was_done(conn: sa.Connection, dedup_key: str) -> bool:
@@ -146,18 +147,15 @@ def was_done(conn: sa.Connection, dedup_key: str) -> bool:
     return conn.execute(done.limit(1)).first() is not None
 
 
-def _raise_priority(conn: sa.Connection, run_id: str, priority: int) -> None:
-    lower = sa.and_(runs.c.id == run_id, runs.c.state == "queued", runs.c.priority < priority)
-    lane = fetch_one(conn, sa.select(runs.c.namespace_id, runs.c.created_by).where(lower), LaneRow)
-    if lane is not None:
-        place = turns.place(conn, (priority, lane.namespace_id), created_by=lane.created_by)
-        raised = sa.update(runs).where(lower)
-        conn.execute(raised.values(priority=priority, turn=place.turn, turn_inside=place.turn_inside))
+def _raise_priority(conn: sa.Connection, run: ActiveRunRow, priority: int) -> None:
+    place = turns.place(conn, (priority, run.namespace_id), created_by=run.created_by)
+    raised = sa.update(runs).where(runs.c.id == run.id, runs.c.state == "queued", runs.c.priority < priority)
+    conn.execute(raised.values(priority=priority, turn=place.turn, turn_inside=place.turn_inside))
 
 
 def run_row(conn: sa.Connection, run_id: str) -> ShownRunRow | None:
     """Find a run."""
-    return fetch_one(conn, select_runs().where(runs.c.id == run_id), ShownRunRow)
+    return _BY_ID.one(conn, run_id=run_id)
 
 
 def newest_ended(conn: sa.Connection, version_id: int, *, what: str, suite: str) -> ShownRunRow | None:
@@ -388,3 +386,12 @@ def _is_held(hold: RunClaim) -> sa.ColumnElement[bool]:
     return sa.and_(
         runs.c.id == hold.run_id, runs.c.fence == hold.fence, runs.c.state == "running", runs.c.lease_holder.in_(own)
     )
+
+
+_BY_ID: Final = PreparedQuery(select_runs().where(runs.c.id == sa.bindparam("run_id")), ShownRunRow)
+_ACTIVE_OF_KEY: Final = PreparedQuery(
+    sa.select(runs.c.id, runs.c.state, runs.c.priority, runs.c.namespace_id, runs.c.created_by).where(
+        runs.c.dedup_key == sa.bindparam("dedup_key"), ACTIVE
+    ),
+    ActiveRunRow,
+)

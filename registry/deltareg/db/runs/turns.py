@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,7 +23,7 @@ import sqlalchemy as sa
 from deltareg.db.runs.rows import ClaimableRow, MembersRow, PlaceRow, ShownRunRow, SlotRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.sql.prepared import PreparedQuery
+from deltareg.db.sql.prepared import PreparedQuery, PreparedStatement
 from deltareg.db.tables import bases, deltas, namespaces, runs, versions
 from deltareg.db.tables.runs import ACTIVE
 
@@ -44,12 +45,7 @@ Lane = tuple[int, int | None]
 def namespace_of(conn: sa.Connection, *, version_id: int | None, base_id: int | None) -> int | None:
     """Return the namespace whose turn a run takes: that of its version, or of its base's name."""
     if version_id is not None:
-        query = (
-            sa.select(deltas.c.namespace_id)
-            .join(versions, versions.c.delta_id == deltas.c.id)
-            .where(versions.c.id == version_id)
-        )
-        return conn.execute(query).scalar()
+        return _NAMESPACE.fetch_int(conn, version_id=version_id)
     name = conn.execute(sa.select(bases.c.name).where(bases.c.id == base_id)).scalar() or ""
     owner, slash, _ = str(name).partition("/")
     if not slash:
@@ -60,15 +56,8 @@ def namespace_of(conn: sa.Connection, *, version_id: int | None, base_id: int | 
 def place(conn: sa.Connection, lane: Lane, *, created_by: int | None) -> PlaceRow:
     """Return the turns of a run that is queued now, in one query."""
     priority, namespace_id = lane
-    is_in_lane = sa.and_(runs.c.namespace_id == namespace_id, runs.c.priority == priority)
-    is_own = runs.c.created_by == created_by  # which SQLAlchemy writes as IS NULL for None
-    is_served = runs.c.started_at.is_not(None)
-    turn = _after(_last(runs.c.turn, ACTIVE, is_in_lane), _last(runs.c.turn, is_served, runs.c.priority == priority))
-    inside = _after(
-        _last(runs.c.turn_inside, ACTIVE, is_in_lane, is_own), _last(runs.c.turn_inside, is_served, is_in_lane)
-    )
-    row = conn.execute(sa.select(turn, inside)).one()
-    return PlaceRow(turn=row[0], turn_inside=row[1])
+    query = _place(is_in_namespace=namespace_id is not None, is_made_by_somebody=created_by is not None)
+    return query.require(conn, priority=priority, namespace_id=namespace_id, created_by=created_by)
 
 
 def in_turn(
@@ -207,6 +196,24 @@ def _last(column: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool]) ->
     return sa.func.coalesce(newest, 0)
 
 
+@cache
+def _place(*, is_in_namespace: bool, is_made_by_somebody: bool) -> PreparedQuery[PlaceRow]:
+    """Prepare what `place` asks; a parameter that may be NULL would keep the database from its indexes."""
+    is_of_priority = runs.c.priority == sa.bindparam("priority")
+    is_in_lane = sa.and_(_is_given(runs.c.namespace_id, is_some=is_in_namespace), is_of_priority)
+    is_own = _is_given(runs.c.created_by, is_some=is_made_by_somebody)
+    is_served = runs.c.started_at.is_not(None)
+    turn = _after(_last(runs.c.turn, ACTIVE, is_in_lane), _last(runs.c.turn, is_served, is_of_priority))
+    inside = _after(
+        _last(runs.c.turn_inside, ACTIVE, is_in_lane, is_own), _last(runs.c.turn_inside, is_served, is_in_lane)
+    )
+    return PreparedQuery(sa.select(turn.label("turn"), inside.label("turn_inside")), PlaceRow)
+
+
+def _is_given(column: sa.Column[int], *, is_some: bool) -> sa.ColumnElement[bool]:
+    return column == sa.bindparam(column.name) if is_some else column.is_(None)
+
+
 def _after(own: sa.ColumnElement[int], served: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     return 1 + sa.case((own > served, own), else_=served)
 
@@ -246,5 +253,10 @@ def _select_members() -> sa.Select[int, int | None, str]:
     )
 
 
+_NAMESPACE: Final = PreparedStatement(
+    sa.select(deltas.c.namespace_id)
+    .join(versions, versions.c.delta_id == deltas.c.id)
+    .where(versions.c.id == sa.bindparam("version_id"))
+)
 _SLOTS: Final = PreparedQuery(_select_slots(), SlotRow)
 _MEMBERS: Final = PreparedQuery(_select_members(), MembersRow)

@@ -7,7 +7,7 @@ errors, transactions and connections remain SQLAlchemy's.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -59,6 +59,10 @@ class PreparedStatement:
         bound = values if order is None else tuple(values[name] for name in order)
         rows = _run(conn, compiled.text, bound)
         return [_convert_row(row, compiled.values) for row in rows]
+
+    def fetch_int(self, conn: sa.Connection, **given: object) -> int | None:
+        """Run it with its parameters; return the only number of its first row, None if there is none."""
+        return next((cast(int | None, row[0]) for row in self.run(conn, given)), None)
 
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled = self._query.compile(dialect=dialect)

@@ -70,7 +70,7 @@ def move_channel(
         _check_reason(line, channel, move)
         current = queries.revision_at(conn, channel.id, number=channel.revision)
         result = _ACTS[move.kind](conn, caller, line, channel, current, move)
-        if isinstance(result, MoveResult):
+        if isinstance(result, MoveResult) and move.kind == "promote":
             keep_summary(conn, registry.own_key, channel.id, number=result.revision)
         if keep is not None and isinstance(result, MoveResult) and not move.dry_run:
             keep(conn, result)

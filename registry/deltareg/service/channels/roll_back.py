@@ -66,10 +66,11 @@ def roll_back(
         )
     if not move.break_glass:
         _refuse_frozen(conn, line, channel, current)
-    target = find_target(conn, line, channel, current, move)
+    near = queries.ledger_rows(conn, channel.id, limit=NEAR)
+    target = find_target(conn, line, channel, current, move, near)
     version = hold_version(conn, version_queries.version_by_id(conn, present(target.version_id)))
     case = gather(conn, version, channel)
-    _check_target(conn, line, channel, target, version, move, case)
+    _check_target(conn, line, channel, target, version, move, case, near)
     result, revision_id = serve(conn, caller, line, channel, current, version, move, case)
     if current.version_id != version.id:
         add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
@@ -131,9 +132,16 @@ def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: ChannelRow, curr
 
 
 def find_target(
-    conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow, move: ChannelMove
+    conn: sa.Connection,
+    line: LineRef,
+    channel: ChannelRow,
+    current: RevisionRow,
+    move: ChannelMove,
+    near: Sequence[LedgerRow],
 ) -> LedgerRow:
     """Return the ledger entry to go back to: the named one, or so many versions back.
+
+    It is looked for in `near`, the newest `NEAR` entries, before the ledger is asked.
 
     Raises:
         NotFound: The channel never served that version.
@@ -141,15 +149,16 @@ def find_target(
     """
     target: LedgerRow | None
     if move.version is not None:
-        version = version_queries.find_version(conn, channel.delta_id, number=move.version)
-        target = None if version is None else queries.entry_of_version(conn, channel.id, version.id)
+        target = next((row for row in near if row.version == move.version), None)
+        target = target or queries.entry_of_version(conn, channel.id, move.version)
         where = f"v{move.version}"
     elif move.revision is not None:
-        target = queries.entry_at(conn, channel.id, move.revision)
+        target = next((row for row in near if row.number == move.revision), None)
+        target = target or queries.entry_at(conn, channel.id, move.revision)
         where = f"#{move.revision}"
     else:
         steps = move.steps or 1
-        target = step_back(conn, channel, steps)
+        target = step_back(conn, channel, steps, near=near)
         where = ""
     if target is None or target.version_id is None:
         raise _tell_no_target(conn, line, channel, current, move, where)
@@ -276,6 +285,7 @@ def _check_target(
     version: VersionRow,
     move: ChannelMove,
     case: GateCase,
+    near: Sequence[LedgerRow],
 ) -> None:
     """Check the target of a rollback: not revoked, its bytes present, no failure.
 
@@ -291,7 +301,7 @@ def _check_target(
         gate_error = cast(DeltaregError, refusal(failed))
         message = f"{gate_error.message}, and it would be served again"
         raise GateFailed(message, fix=f"{gate_error.fix}; {further}", problems=gate_error.problems)
-    behind, age_s = distance(conn, channel, target, now_us=case.now.now_us)
+    behind, age_s = distance(conn, channel, target, now_us=case.now.now_us, near=near)
     if is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback):
         return
     error = refusal(case.unmet("approvals", "quarantined", "new_base"))
