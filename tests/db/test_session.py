@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from deltareg.db.access.bearers import live_token
 from deltareg.db.session import create_engine, glance, read, with_retry, write
 from deltareg.db.sql.clock import now_us, read_clock
+from deltareg.db.sql.prepared import PreparedStatement
 from deltareg.db.tables import namespaces, principals
 from deltareg.errors import DiskFull, Misconfigured, Unavailable
 from tests.fixtures.databases import postgresql_started, server_url
@@ -37,6 +38,29 @@ def test_the_clock_goes_on_within_a_transaction(engine):
         later = read_clock(conn)
 
     assert later > first
+
+
+def test_the_connection_that_was_used_last_is_lent_first(postgresql_engine):
+    with read(postgresql_engine) as given_back_last, read(postgresql_engine):
+        latest = backend_of(given_back_last)
+
+    with read(postgresql_engine) as conn:
+        assert backend_of(conn) == latest
+
+
+def test_a_prepared_statement_is_prepared_by_its_first_use(postgresql_engine):
+    statement = PreparedStatement(sa.select(namespaces.c.id).where(namespaces.c.name == sa.bindparam("name")))
+
+    with read(postgresql_engine) as conn:
+        statement.run(conn, {"name": "lab"})
+        prepared = conn.execute(sa.text("SELECT statement FROM pg_prepared_statements")).scalars().all()
+
+    assert [text for text in prepared if "FROM namespaces" in text]
+
+
+def backend_of(conn):
+    """Give the process of the database that serves a connection."""
+    return conn.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
 
 
 def test_an_inserted_row_gets_its_time_from_the_database(engine):

@@ -61,7 +61,9 @@ def create_engine(url: str | sa.URL, *, connections: int = 30, busy_timeout_s: f
 def _pool_of(pool_size: int, max_overflow: int) -> dict[str, Any]:
     if not pool_size:
         return {"poolclass": sa.NullPool}
-    return {"poolclass": _Pool, "pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": 10}
+    sizes = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": 10}
+    # The one that was used last knows the statements: PostgreSQL plans each anew for the first uses of a connection.
+    return {"poolclass": _Pool, "pool_use_lifo": True, **sizes}
 
 
 class _Pool(sa.QueuePool):

@@ -39,6 +39,10 @@ class _Compiled:
     values: tuple[tuple[int, Value], ...]
 
 
+_AT_ONCE: Mapping[str, Mapping[str, bool]] = {"psycopg": {"prepare": True}}
+"""How a driver is told to let the database prepare a statement at its first use, and not at its sixth."""
+
+
 class PreparedStatement:
     """A SELECT with parameters; may be shared by threads."""
 
@@ -151,7 +155,7 @@ def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[obj
     cursor = conn.connection.cursor()
     try:
         run: Callable[..., object] = cursor.execute
-        run(text, bound)
+        run(text, bound, **_AT_ONCE.get(dialect.driver, {}))
         return cursor.fetchall()
     except dialect.loaded_dbapi.Error as error:
         is_lost = dialect.is_disconnect(error, conn.connection.dbapi_connection, cursor)
