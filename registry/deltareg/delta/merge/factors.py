@@ -125,7 +125,7 @@ class FactorMerging:
     def _dense(self, side: ParentSide, target: str) -> F64:
         shape = side.folding.shape(target)
         base = base_rows(side.folding.source(target), shape, 0, shape[0])
-        change = np.concatenate(list(side.values(target))) - base
+        change = np.concatenate([rows[...] for rows in side.values(target)]) - base
         return change.reshape(shape[0], -1)
 
     def _build_lora_module(self, target: str, effect: WeightUpdate, factors: LowRankFactors) -> LoraModule:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from types import EllipsisType
 from typing import cast
 
 import numpy as np
@@ -12,12 +13,40 @@ from deltareg.delta.kind import Effect, Tensors
 from deltareg.delta.maths.formula import StoredUpdate, Tensor
 from deltareg.delta.maths.low_rank import F64
 from deltareg.errors import InvalidInput
-from deltareg.tensors.array import F32, to_f32, view
+from deltareg.tensors.array import F32, Raw, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES
 
 Values = F32 | F64
 """Numbers as they are known exactly: float64 only where a file stores it."""
 _PIECE = 1 << 14  # elements: the float64 of a base and of a few parents' changes stays in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Rows of a tensor of real numbers as they are stored; what is taken of them becomes float32.
+
+    A few at a time: a megabyte of float32 is memory that the kernel hands out and takes back each time.
+
+    Attributes:
+        raw: The stored elements (rows, …).
+        dtype: What they are.
+    """
+
+    raw: Raw
+    dtype: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Their shape."""
+        return self.raw.shape
+
+    def __getitem__(self, rows: slice | EllipsisType) -> F32:
+        """Return some of them, or all."""
+        return to_f32(self.raw[rows], self.dtype)
+
+
+Rows = Values | StoredRows
+"""Rows of a weight, of which `rows[…]` are the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +78,8 @@ class ParentRows:
     """
 
     first: int
-    base: Values
-    values: Sequence[Values]
+    base: Rows
+    values: Sequence[Rows]
 
     def pieces(self) -> "Iterator[WideRows]":
         """Yield the same rows, so few at a time that they stay in the cache."""
@@ -122,7 +151,7 @@ class ParentSide:
         addition = self.folding.additions.get(name)
         return b"".join(self.folding.rows(name)) if addition is None else bytes(addition.read())
 
-    def values(self, name: str) -> Iterator[Values]:
+    def values(self, name: str) -> Iterator[Rows]:
         """Yield a tensor's values after the change and before rounding, by blocks of rows."""
         tensor = self._find_stored(name)
         if tensor is None:
@@ -130,7 +159,7 @@ class ParentSide:
             return
         height = tensor.shape[0] if tensor.shape else 1
         for start in range(0, height, BLOCK_ROWS):
-            yield _read(tensor, start, min(start + BLOCK_ROWS, height))
+            yield _stored(tensor, start, min(start + BLOCK_ROWS, height))
 
     def _find_stored(self, name: str) -> Tensor | None:
         addition = self.folding.additions.get(name)
@@ -212,7 +241,7 @@ class MergeSides:
             base = _base_rows(source, shape, start, min(start + BLOCK_ROWS, height))
             values = [_over(base, next(stream, None)) for stream in streams]
             if not shape:
-                base, values = base.reshape(1), [own.reshape(1) for own in values]
+                base, values = base[...].reshape(1), [own[...].reshape(1) for own in values]
             yield ParentRows(start * prod(shape[1:]), base, values)
 
     def pieces(self, target: str) -> Iterator[WideRows]:
@@ -228,32 +257,37 @@ def read_f64(tensor: Tensor, start: int, stop: int) -> F64:
 
 def base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> F64:
     """Return rows of W in the shape of the result; rows that W lacks are zero."""
-    return _base_rows(source, shape, start, stop).astype(np.float64)
+    return _base_rows(source, shape, start, stop)[...].astype(np.float64)
+
+
+def _stored(tensor: Tensor, start: int, stop: int) -> Rows:
+    shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
+    raw = view(tensor.read(start, stop), tensor.dtype, shape)
+    return cast("F64", raw) if tensor.dtype == "F64" else StoredRows(raw, tensor.dtype)
 
 
 def _read(tensor: Tensor, start: int, stop: int) -> Values:
-    shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
-    raw = view(tensor.read(start, stop), tensor.dtype, shape)
-    return cast("F64", raw) if tensor.dtype == "F64" else to_f32(raw, tensor.dtype)
+    return _stored(tensor, start, stop)[...]
 
 
-def _base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> Values:
+def _base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> Rows:
     if source is None or source.shape[1:] != shape[1:]:
         return np.zeros((stop - start, *shape[1:]) if shape else (), np.float32)
     if not shape:
-        return _read(source, 0, 1)
+        return _stored(source, 0, 1)
     inside = min(stop, source.shape[0])
     if inside == stop:
-        return _read(source, start, stop)
+        return _stored(source, start, stop)
     known = _read(source, start, inside) if start < inside else np.zeros((0, *shape[1:]), np.float32)
     beyond = np.zeros((stop - start - len(known), *shape[1:]), known.dtype)
     return cast("Values", np.concatenate([known, beyond]))
 
 
-def _over(base: Values, block: Values | None) -> Values:
+def _over(base: Rows, block: Rows | None) -> Rows:
     """Put a parent's rows over W's; rows that the parent lacks stay W's."""
     if block is None or block.shape == base.shape:
         return base if block is None else block
-    rows = base.astype(np.result_type(base, block))
-    rows[: block.shape[0]] = block
+    own, above = base[...], block[...]
+    rows = own.astype(np.result_type(own, above))
+    rows[: above.shape[0]] = above
     return rows

@@ -118,7 +118,7 @@ class ValueMerging:
     def _merge_whole(self, target: str) -> Iterator[F64]:
         """Merge all rows at once: beside what the method takes, a float64 of each parent's change."""
         runs = list(self._sides.runs(target))
-        base = np.concatenate([run.base for run in runs], dtype=np.float64)
+        base = np.concatenate([run.base[...] for run in runs], dtype=np.float64)
         changes = [np.empty(base.shape) for _ in self._sides.parents]
         for rows in chain.from_iterable(run.pieces() for run in runs):
             for whole, change in zip(changes, rows.changes(), strict=True):
