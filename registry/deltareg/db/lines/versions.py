@@ -86,7 +86,7 @@ def find_version(
     digest: str | None = None,
 ) -> VersionRow | None:
     """Find a version of a line; by default the newest that is not deleted."""
-    how, given = _chosen(number=number, semver=semver, digest=digest)
+    how, given = _choose(number=number, semver=semver, digest=digest)
     return _of_line(how).one(conn, delta_id=delta_id, **given)
 
 
@@ -100,11 +100,11 @@ def find_version_named(
     digest: str | None = None,
 ) -> VersionRow | None:
     """Find a version as `find_version` does, by the names of its namespace and line."""
-    how, given = _chosen(number=number, semver=semver, digest=digest)
+    how, given = _choose(number=number, semver=semver, digest=digest)
     return _of_named_line(how).one(conn, namespace=namespace, line=line, **given)
 
 
-def _chosen(*, number: int | None, semver: str | None, digest: str | None) -> tuple[_Choice, dict[str, object]]:
+def _choose(*, number: int | None, semver: str | None, digest: str | None) -> tuple[_Choice, dict[str, object]]:
     """Return how a version of a line is chosen, and what the query for it is given."""
     if number is not None:
         return "number", {"number": number}

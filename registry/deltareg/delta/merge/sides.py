@@ -159,7 +159,7 @@ class ParentSide:
             return
         height = tensor.shape[0] if tensor.shape else 1
         for start in range(0, height, BLOCK_ROWS):
-            yield _stored(tensor, start, min(start + BLOCK_ROWS, height))
+            yield _view_rows(tensor, start, min(start + BLOCK_ROWS, height))
 
     def _find_stored(self, name: str) -> Tensor | None:
         addition = self.folding.additions.get(name)
@@ -260,24 +260,24 @@ def base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: i
     return _base_rows(source, shape, start, stop)[...].astype(np.float64)
 
 
-def _stored(tensor: Tensor, start: int, stop: int) -> Rows:
+def _view_rows(tensor: Tensor, start: int, stop: int) -> Rows:
     shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
     raw = view(tensor.read(start, stop), tensor.dtype, shape)
     return cast("F64", raw) if tensor.dtype == "F64" else StoredRows(raw, tensor.dtype)
 
 
 def _read(tensor: Tensor, start: int, stop: int) -> Values:
-    return _stored(tensor, start, stop)[...]
+    return _view_rows(tensor, start, stop)[...]
 
 
 def _base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> Rows:
     if source is None or source.shape[1:] != shape[1:]:
         return np.zeros((stop - start, *shape[1:]) if shape else (), np.float32)
     if not shape:
-        return _stored(source, 0, 1)
+        return _view_rows(source, 0, 1)
     inside = min(stop, source.shape[0])
     if inside == stop:
-        return _stored(source, start, stop)
+        return _view_rows(source, start, stop)
     known = _read(source, start, inside) if start < inside else np.zeros((0, *shape[1:]), np.float32)
     beyond = np.zeros((stop - start - len(known), *shape[1:]), known.dtype)
     return cast("Values", np.concatenate([known, beyond]))
