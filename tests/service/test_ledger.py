@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.db.channels.rows import LedgerRow
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.verdicts.verdicts import verdict_rows
 from deltareg.service.channels.reviews import moves_to_review
-from deltareg.service.channels.roll_back import stack_ledger
+from deltareg.service.channels.roll_back import distance_within, stack_ledger
 
 _MOVES = st.lists(st.tuples(st.sampled_from(["promote", "rollback", "freeze"]), st.integers(1, 5)))
 
@@ -23,7 +24,8 @@ def ledger_of(moves):
         if kind == "rollback" and version not in served:
             continue
         serves = found[-1].version_id if kind == "freeze" else version
-        found.append(LedgerRow(len(found) + 1, kind, serves, serves, 0, ""))
+        number = len(found) + 1
+        found.append(LedgerRow(number, kind, serves, serves, number * US_PER_S, ""))
     return found[::-1]
 
 
@@ -53,6 +55,19 @@ def test_the_newest_entries_tell_the_top_of_the_stack_where_they_are_closed(move
     near, is_closed = stack_ledger(ledger[:depth])
 
     assert not is_closed or plainly(ledger)[-len(near) :] == near or not near
+
+
+@given(_MOVES, st.integers(1, 12))
+def test_the_newest_entries_tell_how_far_back_each_of_them_is(moves, depth):
+    ledger = ledger_of(moves)
+    near, now_s = ledger[:depth], len(ledger) + 10
+
+    for target in near:
+        latest = next(row.number for row in ledger if row.version_id == target.version_id)
+        left_at = next((row.number for row in ledger[::-1] if row.number > latest and row.kind != "freeze"), now_s)
+        moves_since = sum(row.number > target.number and row.kind != "freeze" for row in ledger)
+
+        assert distance_within(near, target, now_us=now_s * US_PER_S) == (moves_since, now_s - left_at)
 
 
 QUERIES: dict[str, dict[str, Any]] = {

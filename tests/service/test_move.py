@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import Blocked, Conflict, GatePending, Inconclusive, InvalidInput, NotFound, StaleRevision
+from deltareg.service.channels.roll_back import NEAR
 from deltareg.wire import ChannelMove, MoveResult
 from tests.service import rows
 
@@ -116,6 +117,21 @@ def test_a_rollback_out_of_the_window_meets_the_gate(local_registry, three):
     with pytest.raises(Inconclusive):
         back(three, version=1)
     assert back(three) == 2
+
+
+def test_a_version_that_was_frozen_many_times_leaves_the_window_as_others_do(local_registry, three):
+    back(three, version=1)
+    for _ in range(NEAR // 2):
+        three.channels.freeze("team/lora", "prod", reason="a launch")
+        three.channels.unfreeze("team/lora", "prod", reason="it is over")
+    three.channels.clear_quarantine("team/lora", "prod", 3, reason="it was not")
+    for version in (2, 3, 2, 3, 2, 3):
+        three.promote(f"team/lora:v{version}", "prod")
+    local_registry.verified("team/lora:v1", verdict="inconclusive", again=True)
+    long_ago(local_registry.registry.engine)
+
+    with pytest.raises(Inconclusive):
+        back(three, version=1)
 
 
 def long_ago(engine):

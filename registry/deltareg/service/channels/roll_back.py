@@ -6,6 +6,7 @@ from is quarantined on the channel.
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import cast
 from uuid import uuid4
 
@@ -262,19 +263,19 @@ def distance(
             target is among them.
     """
     if any(row.number == target.number for row in near):
-        return _distance_within(near, target, now_us=now_us)
+        return distance_within(near, target, now_us=now_us)
     behind = queries.moves_since(conn, channel.id, target.number, most=_LEDGER_DEPTH + 1)
     left_at_us = queries.left_at(conn, channel.id, present(target.version_id))
     return behind, 0.0 if left_at_us is None else (now_us - left_at_us) / US_PER_S
 
 
-def _distance_within(near: Sequence[LedgerRow], target: LedgerRow, *, now_us: int) -> tuple[int, float]:
-    moves = [row for row in near if row.kind in _MOVES]  # newest first
-    behind = sum(row.number > target.number for row in moves)
-    position = next((n for n, row in enumerate(moves) if row.version_id == target.version_id), None)
-    if position is None or position == 0:  # it was never served by a move, or is served now
-        return behind, 0.0
-    return behind, (now_us - moves[position - 1].created_at) / US_PER_S
+def distance_within(near: Sequence[LedgerRow], target: LedgerRow, *, now_us: int) -> tuple[int, float]:
+    """Return the distance of a target that is among the newest entries of a ledger."""
+    behind = sum(row.number > target.number and row.kind in _MOVES for row in near)
+    # A freeze is an entry of what is served as well, and may be all that is near of it.
+    later = takewhile(lambda row: row.version_id != target.version_id, near)
+    moves_away = [row for row in later if row.kind in _MOVES]  # newest first
+    return behind, (now_us - moves_away[-1].created_at) / US_PER_S if moves_away else 0.0
 
 
 def _check_target(
