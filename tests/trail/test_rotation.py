@@ -7,13 +7,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.session import read, write
+from deltareg.db.session import create_engine, read, write
 from deltareg.db.verdicts.server_keys import current_key, live_server_keys
 from deltareg.errors import Conflict, Misconfigured
 from deltareg.service.access.keys import revoke_key
@@ -128,6 +129,22 @@ def test_of_two_first_servers_at_once_one_brings_the_key(engine):
 
     assert len({server.signer.keyid for server in servers}) == 1
     assert live_keys(engine) == [servers[0].signer.keyid]
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_a_first_server_takes_the_key_of_one_that_started_meanwhile(postgresql_engine, place):
+    statements = count()
+
+    def start_another(_conn, _cursor, _statement, _parameters, _context, _many):
+        if next(statements) == place:
+            other = create_engine(postgresql_engine.url)
+            started(other, key=key_of("two"))
+            other.dispose()
+
+    sa.event.listen(postgresql_engine, "before_cursor_execute", start_another)
+    server = started(postgresql_engine, key=key_of("one"))
+
+    assert live_keys(postgresql_engine) == [name_of(server.signer)]
 
 
 def test_of_two_first_servers_that_share_nothing_one_is_refused(engine):

@@ -88,10 +88,10 @@ def announce_server_key(registry: Registry) -> None:
 
 
 def _take(conn: sa.Connection, registry: Registry, offered: SigningKey | None) -> SigningKey | None:
-    row = queries.current_key(conn, lock=True)
+    live = [key.keyid for key in queries.live_server_keys(conn)]
+    row = queries.current_key(conn, lock=True)  # read last: whose key is live has it by now
     if row is not None:
         return _take_current(conn, registry, row, offered)
-    live = [key.keyid for key in queries.live_server_keys(conn)]
     if live and (offered is None or offered.keyid not in live):
         raise _refuse(live[-1])
     if offered is None:
