@@ -18,13 +18,23 @@ from deltareg.db.runs.queue import queue_depth, worker_rows
 from deltareg.db.runs.runs import run_rows
 from deltareg.db.session import read
 from deltareg.db.sql.among import write_ids
+from deltareg.db.storage.settling import oldest_others, sought_shares
 from deltareg.db.trail.audit import AuditFilter, audit_rows
-from deltareg.db.upkeep import health
-from deltareg.db.upkeep.stats import StatsScope, holder_rows
+from deltareg.db.upkeep import health, stats
 from deltareg.db.verdicts.verdicts import newest_verdicts
 from tests.benchmarks.statement_counts import StatementCounter
 
-GROWING = {"versions", "verdicts", "line_verdicts", "audit", "revisions", "runs", "version_packs", "tokens"}
+GROWING = {
+    "versions",
+    "verdicts",
+    "line_verdicts",
+    "audit",
+    "revisions",
+    "runs",
+    "version_packs",
+    "version_shares",
+    "tokens",
+}
 LINE = LineFilter(kind="lora", verdict="pass", suite_digest="d")
 
 
@@ -54,7 +64,23 @@ ASKED = {
     "relatives": (lambda c: family(c, FamilyOrigin(version_id=1), up=5, down=5, sight=None, limit=50), ()),
     "home": (lambda c: channels_at_a_glance(c, suite="smoke", sight=None, limit=60), ()),
     "weights": (lambda c: weights(c, None), ()),
-    "storage of a line": (lambda c: list(holder_rows(c, StatsScope("ns:a", 1), by="holder")), ()),
+    "storage of everything": (
+        lambda c: [
+            stats.line_rows(c, stats.StatsScope(), by_line=False),
+            stats.base_rows(c, stats.StatsScope()),
+            stats.live_pack_bytes(c),
+        ],
+        (),
+    ),
+    "storage of a line": (
+        lambda c: [
+            stats.line_rows(c, stats.StatsScope("ns:a", 1), by_line=True),
+            stats.largest_versions(c, 1, limit=50),
+            stats.version_rows(c, [1, 2]),
+        ],
+        ("ix_versions_largest",),
+    ),
+    "settling": (lambda c: [sought_shares(c, {1, 2}), oldest_others(c, {1, 2})], ("ix_version_shares_owner",)),
     "queued runs": (lambda c: run_rows(c, state="queued"), ("ix_runs_rare_states",)),
     "dead runs": (lambda c: run_rows(c, state="dead"), ("ix_runs_rare_states",)),
     "runs that compare": (lambda c: run_rows(c, what="compare"), ("ix_runs_rare_kinds",)),

@@ -360,6 +360,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     ),
     (t.form_packs, {"form_id": 1, "pack_id": 1}),
     (t.released_packs, {"id": 1, "pack_id": 1}),
+    (t.line_storage, {"delta_id": 1, "kind": "ia3"}),
     (t.run_log, {"run_id": "r", "seq": 1, "fence": 1, "number": 0, "total_bytes": 9, "line": {"text": "begun"}}),
     (t.dropped_logs, {"run_id": "r"}),
     (t.run_results, {"run_id": "r", "other_id": 2, "asked": b"{}", "found": b"{}"}),

@@ -62,11 +62,13 @@ MADE = {
     "audit_places",
     "grants",
     "line_counts",
+    "line_storage",
     "line_verdicts",
     "quota_usage",
     "released_packs",
     "schema_steps",
     "stand_ins",
+    "storage_changes",
     "unsealed",
     "visibility_epochs",
 }

@@ -2,7 +2,6 @@
 
 import pytest
 
-from deltareg.service.upkeep import stats
 from tests.pages.conftest import DELTAS, browser, word_of
 
 LINE = "/ui/deltas/team/lora"
@@ -67,41 +66,17 @@ def test_what_is_due_is_what_a_collection_frees(deleted, pages):
     assert list(left) == ["v2", "v1"]
 
 
-def test_figures_of_many_versions_are_remembered_with_their_age(deleted, pages, monkeypatch):
-    monkeypatch.setattr(stats, "_KEPT_LEAST", 1)
-    monkeypatch.setattr(stats, "_KEPT_EACH", 0.001)
-    before = figures(pages, "/ui/storage?anew=yes&format=json")
+def test_figures_are_of_this_moment(deleted, pages):
+    before = figures(pages, "/ui/storage?format=json")
     deleted.client(principal="maker").push(DELTAS / "lora_qv", "team/later", base="tinyllama", parents=[])
 
-    recalled = figures(pages, "/ui/storage?format=json")
-    anew = figures(pages, "/ui/storage?anew=yes&format=json")
-    shown = pages.get("/ui/storage").text
+    now = figures(pages, "/ui/storage?format=json")
     of_line = figures(pages, "/ui/storage?of=team/later&format=json")
     asked = deleted.http(deleted.admin_token).get("/stats/storage").json()["total"]
 
-    assert recalled == before
-    assert anew["versions"] == before["versions"] + 1
-    assert anew == asked
+    assert now["versions"] == before["versions"] + 1
+    assert now == asked
     assert of_line["versions"] == 1
-    assert "Add up anew" not in shown  # what is of this moment has no age
-
-
-def test_what_is_remembered_is_marked_with_its_age(deleted, pages, monkeypatch):
-    monkeypatch.setattr(stats, "_KEPT_LEAST", 1)
-    monkeypatch.setattr(stats, "_KEPT_EACH", 0.001)
-    now = [0.0]
-    monkeypatch.setattr(deleted.registry.figures, "_clock", lambda: now[0])
-    pages.get("/ui/storage?of=team&anew=yes").raise_for_status()
-    now[0] = 42.0
-
-    shown = pages.get("/ui/storage?of=team")
-    twin = pages.get("/ui/storage?of=team&format=json").json()
-
-    assert "as of 42 s ago" in shown.text
-    assert 'href="/ui/storage?of=team&amp;anew=yes"' in shown.text
-    assert twin["age_s"] == 42
-    now[0] = 400.0
-    assert pages.get("/ui/storage?of=team&format=json").json()["age_s"] == 0
 
 
 def test_who_is_no_admin_sees_no_plan_and_no_way_there(deleted):

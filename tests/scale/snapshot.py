@@ -22,7 +22,17 @@ PACKED_JSON = (ChecksColumn, PackedObjectColumn)
 _DIALECT = DefaultDialect()
 
 # Made anew once all is filled in, from what is there by then.
-DERIVED = {"unsealed", "event_head", "quota_usage", "quota_warnings", "line_counts", "line_verdicts", "released_packs"}
+DERIVED = {
+    "event_head",
+    "line_counts",
+    "line_storage",
+    "line_verdicts",
+    "quota_usage",
+    "quota_warnings",
+    "released_packs",
+    "storage_changes",
+    "unsealed",
+}
 _LOG = "log_"
 
 Row = dict[str, object]

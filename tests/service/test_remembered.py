@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from deltareg.service.timed_cache import AgedAnswer, AnswerCache
+from deltareg.service.timed_cache import AnswerCache
 
 
 class Counted:
@@ -28,48 +28,28 @@ def kept(now):
     return AnswerCache(most=2, clock=lambda: now[0])
 
 
-def test_an_answer_is_given_again_with_its_age(kept, now):
+def test_an_answer_is_given_again_for_its_time(kept, now):
     make = Counted()
 
-    first = kept.get("a", make, keep_s=lambda _: 10)
+    first = kept.get("a", make, keep_s=10)
     now[0] = 9.0
-    again = kept.get("a", make, keep_s=lambda _: 10)
+    again = kept.get("a", make, keep_s=10)
     now[0] = 10.0
-    later = kept.get("a", make, keep_s=lambda _: 10)
+    later = kept.get("a", make, keep_s=10)
 
-    assert [first, again, later] == [AgedAnswer(1, 0.0), AgedAnswer(1, 9.0), AgedAnswer(2, 0.0)]
-
-
-def test_who_asks_anew_is_answered_anew_and_others_after_that(kept, now):
-    make = Counted()
-    kept.get("a", make, keep_s=lambda _: 10)
-    now[0] = 4.0
-
-    anew = kept.get("a", make, keep_s=lambda _: 10, is_anew=True)
-    now[0] = 5.0
-
-    assert anew == AgedAnswer(2, 0.0)
-    assert kept.get("a", make, keep_s=lambda _: 10) == AgedAnswer(2, 1.0)
-
-
-def test_what_is_not_to_be_remembered_is_not(kept):
-    make = Counted()
-
-    found = [kept.get("a", make, keep_s=lambda _: 0) for _ in range(2)]
-
-    assert found == [AgedAnswer(1, 0.0), AgedAnswer(2, 0.0)]
+    assert [first, again, later] == [1, 1, 2]
 
 
 def test_what_was_not_asked_for_longest_goes_first(kept):
     make = Counted()
     for asked in ("a", "b", "a", "c", "a", "b"):
-        kept.get(asked, make, keep_s=lambda _: 10)
+        kept.get(asked, make, keep_s=10)
 
     assert make.made == 4
 
 
 def test_others_are_given_the_old_answer_while_one_works(kept, now):
-    kept.get("a", lambda: "old", keep_s=lambda _: 10)
+    kept.get("a", lambda: "old", keep_s=10)
     now[0] = 20.0
     is_at_work, may_end = threading.Event(), threading.Event()
 
@@ -78,15 +58,15 @@ def test_others_are_given_the_old_answer_while_one_works(kept, now):
         may_end.wait(60)
         return "new"
 
-    worker = threading.Thread(target=kept.get, args=("a", work), kwargs={"keep_s": lambda _: 10})
+    worker = threading.Thread(target=kept.get, args=("a", work), kwargs={"keep_s": 10})
     worker.start()
     assert is_at_work.wait(60)
-    beside = kept.get("a", lambda: "twice", keep_s=lambda _: 10)
+    beside = kept.get("a", lambda: "twice", keep_s=10)
     may_end.set()
     worker.join()
 
-    assert beside == AgedAnswer("old", 20.0)
-    assert kept.get("a", lambda: "twice", keep_s=lambda _: 10) == AgedAnswer("new", 0.0)
+    assert beside == "old"
+    assert kept.get("a", lambda: "twice", keep_s=10) == "new"
 
 
 def test_a_failure_is_not_remembered(kept):
@@ -94,6 +74,6 @@ def test_a_failure_is_not_remembered(kept):
         raise ValueError("not now")
 
     with pytest.raises(ValueError, match="not now"):
-        kept.get("a", fail, keep_s=lambda _: 10)
+        kept.get("a", fail, keep_s=10)
 
-    assert kept.get("a", lambda: 1, keep_s=lambda _: 10) == AgedAnswer(1, 0.0)
+    assert kept.get("a", lambda: 1, keep_s=10) == 1

@@ -1,11 +1,9 @@
 """Storage: where the bytes are, and how many each way of saving has saved."""
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlencode
 
 from deltareg.errors import NotFound
 from deltareg.pages.asking import ViewRequest
-from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, PageTable
 from deltareg.refs import LineRef, Ref, parse_name
@@ -14,7 +12,7 @@ from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.operations.operations import list_operations
 from deltareg.service.quotas.quotas import show_quota
 from deltareg.service.upkeep.outlook import Outlook, show_outlook
-from deltareg.service.upkeep.stats import recall_storage
+from deltareg.service.upkeep.stats import show_storage
 from deltareg.shared_state import shared_state_of
 from deltareg.wire import Answer, OperationInfo, QuotaInfo, StorageReport
 
@@ -22,22 +20,16 @@ _LISTED = 100
 
 
 class StoragePage(Answer):
-    """What is stored in total, or of a namespace, a line or a version, as of `age_s` seconds ago.
+    """What is stored in total, or of a namespace, a line or a version.
 
     `largest` is the size of the largest part, in bytes of its packs. `quota` is that of a namespace.
     """
 
     asked: str
     report: StorageReport
-    age_s: int
     largest: int
     may_plan: bool
     quota: QuotaInfo | None = None
-
-    @property
-    def anew(self) -> str:
-        """Return the address that adds everything up anew."""
-        return f"{ROOT}/storage?{urlencode({'of': self.asked, 'anew': 'yes'})}"
 
 
 def _storage(ask: ViewRequest) -> StoragePage:
@@ -49,13 +41,11 @@ def _storage(ask: ViewRequest) -> StoragePage:
         of = ask.caller.current_line(LineRef.parse(text))
     elif text:
         of = parse_name(text, "namespace")
-    aged = recall_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED), is_anew=ask.text("anew") is not None)
-    report = aged.value
+    report = show_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED))
     largest = max((part.pack_bytes for part in report.parts), default=0)
     return StoragePage(
         asked=text,
         report=report,
-        age_s=round(aged.age_s),
         largest=largest,
         may_plan=ask.caller.may(Right.ADMIN, on=EVERYTHING),
         quota=_quota(ask, of) if isinstance(of, str) else None,

@@ -26,7 +26,6 @@ from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
 from deltareg.signing.secret_box import SecretBox
 from deltareg.store import BlobStore, FallbackReads
-from deltareg.wire import StorageReport
 from deltareg.words import Founders
 
 if TYPE_CHECKING:  # loaded with the first provider
@@ -55,7 +54,6 @@ class Registry:
         issuers: Whose assertions may be exchanged for a token, and their keys, cached.
         providers: The providers that people sign in with.
         visibilities: Which namespaces are private, cached until one of them changes.
-        figures: The cached storage figures for pages.
         facets: The cached counts of lines by facet for pages.
         pulls: The pulls that are not written yet.
         rotated: The key that took the place of `signer` while this process runs.
@@ -74,7 +72,6 @@ class Registry:
     issuers: Issuers = field(default_factory=Issuers, compare=False)
     providers: "tuple[Provider, ...]" = ()
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
-    figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
     facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)
     pulls: PullNotes = field(default_factory=PullNotes, compare=False)
     rotated: list[SigningKey | None] = field(default_factory=list[SigningKey | None], compare=False)

@@ -1,4 +1,4 @@
-"""A cache of answers that take long to compute, each returned with its age."""
+"""A cache of answers that take long to compute."""
 
 import threading
 import time
@@ -11,25 +11,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class AgedAnswer(Generic[T]):
-    """An answer and its age in seconds; 0 if it was computed just now."""
-
-    value: T
-    age_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Entry(Generic[T]):
     value: T
-    made_at: float
-    keep_s: float
+    ends_at: float
 
 
 class AnswerCache(Generic[T]):
     """Answers by question; threads may share it.
 
-    A cached answer may be out of date. It is meant for people, who see its age, and never for a
-    rule.
+    A cached answer may be out of date. It is meant for people, and never for a rule.
     """
 
     def __init__(self, *, most: int = 64, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,9 +34,7 @@ class AnswerCache(Generic[T]):
         self._at_work: set[Hashable] = set()
         self._lock = threading.Lock()
 
-    def get(
-        self, asked: Hashable, make: Callable[[], T], *, keep_s: Callable[[T], float], is_anew: bool = False
-    ) -> AgedAnswer[T]:
+    def get(self, asked: Hashable, make: Callable[[], T], *, keep_s: float) -> T:
         """Return the cached answer, or compute it.
 
         While one thread recomputes an answer that is too old, others get the old one.
@@ -54,29 +42,25 @@ class AnswerCache(Generic[T]):
         Args:
             asked: The question.
             make: Computes the answer.
-            keep_s: Returns for how many seconds to cache an answer; 0 for not at all.
-            is_anew: Whether to ignore a cached answer.
+            keep_s: For how many seconds to cache the answer.
         """
         with self._lock:
             entry = self._entries.get(asked)
-            if entry is not None and not is_anew:
-                age_s = self._clock() - entry.made_at
-                if age_s < entry.keep_s or asked in self._at_work:
-                    self._entries.move_to_end(asked)
-                    return AgedAnswer(entry.value, age_s)
+            if entry is not None and (self._clock() < entry.ends_at or asked in self._at_work):
+                self._entries.move_to_end(asked)
+                return entry.value
             self._at_work.add(asked)
         try:
             value = make()
         finally:
             with self._lock:
                 self._at_work.discard(asked)
-        self._keep(asked, _Entry(value, self._clock(), keep_s(value)))
-        return AgedAnswer(value, 0.0)
+        self._keep(asked, _Entry(value, self._clock() + keep_s))
+        return value
 
     def _keep(self, asked: Hashable, entry: _Entry[T]) -> None:
         with self._lock:
             self._entries.pop(asked, None)
-            if entry.keep_s > 0:
-                self._entries[asked] = entry
+            self._entries[asked] = entry
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)

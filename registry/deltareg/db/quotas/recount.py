@@ -20,6 +20,7 @@ from deltareg.db.tables import (
     uploads,
     versions,
 )
+from deltareg.db.tables.packs import UNADOPTED
 
 CHARGED_RUNS = ("verify", "compare", "answer")
 _Select = sa.Select[*tuple[Any, ...]]
@@ -35,6 +36,22 @@ def recount(conn: sa.Connection) -> dict[str, UsageRow]:
             row = found.get(holder) or UsageRow(holder)
             found[holder] = replace(row, **{count: getattr(row, count) + int(amount)})
     return {holder: row for holder, row in found.items() if row != UsageRow(holder)}
+
+
+def bytes_beside_live_packs(conn: sa.Connection) -> dict[str, int]:
+    """Return, by scope, what counts as its bytes and is no live pack: deleted ones, pushes, drafts."""
+    found: dict[str, int] = {}
+    sending = upload_packs.join(uploads, uploads.c.id == upload_packs.c.upload_id)
+    under_way = _sum(uploads.c.scope, sa.func.coalesce(upload_packs.c.size_bytes, 0), sending)
+    line = sa.literal("ns:") + _before_slash(hub_staged.c.line, conn.dialect.name)
+    for query in (
+        _sum(packs.c.scope, packs.c.size_bytes, packs).where(packs.c.state == "deleting"),
+        under_way.where(_OPEN, UNADOPTED, _UNADOPTED),  # the first has an index
+        _sum(line, hub_staged.c.size_bytes, hub_staged),
+    ):
+        for scope, size in conn.execute(query):
+            found[scope] = found.get(scope, 0) + int(size)
+    return found
 
 
 def _sums(dialect: str) -> Iterator[tuple[str, _Select]]:

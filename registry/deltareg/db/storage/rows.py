@@ -134,7 +134,44 @@ class HolderRow:
     alone_bytes: int
     alone_payload: int
     shared_bytes: int
-    unmeasured: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRow:
+    """The share of a live version or standing base in a pack of `size_bytes`; a base has no line and kind."""
+
+    is_base: int
+    holder: int
+    pack_id: int
+    created_at: int
+    is_owner: bool | None
+    delta_id: int | None
+    kind: str | None
+    size_bytes: int
+    referenced_bytes: int
+    referenced_payload: int
+    alone_bytes: int
+    alone_payload: int
+
+
+@dataclass(frozen=True, slots=True)
+class StorageChangeRow:
+    """What is to be added to the storage of a line, if it names one, and a pack that may count for another now."""
+
+    id: int
+    pack_id: int | None
+    delta_id: int | None
+    kind: str | None
+    versions: int
+    logical_bytes: int
+    manifest_bytes: int
+    map_bytes: int
+    pack_bytes: int
+    referenced_bytes: int
+    referenced_payload: int
+    alone_bytes: int
+    alone_payload: int
+    shared_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from deltareg.db.storage.offers import withdraw_from_packs
 from deltareg.db.storage.rows import MovingPackRow
 from deltareg.db.tables import (
     base_packs,
+    base_shares,
     form_packs,
     forms,
     packs,
@@ -18,6 +19,7 @@ from deltareg.db.tables import (
     pieces,
     version_bases,
     version_packs,
+    version_shares,
     versions,
 )
 
@@ -80,13 +82,21 @@ def take_along(conn: sa.Connection, pack_ids: Iterable[int], scope: str) -> None
 
 
 def need_instead(conn: sa.Connection, delta_id: int, *, before: int, after: int) -> None:
-    """Let all of a line need another pack of the same bytes; what it had of the first is not theirs."""
+    """Let all of a line need another pack of the same bytes, of which they have the same shares."""
+    measured: list[tuple[sa.Table, list[dict[str, object]]]] = []
+    for table, name in ((version_shares, "version_id"), (base_shares, "base_id")):
+        own = table.c[name].in_(_own(delta_id, name))
+        rows = conn.execute(sa.select(table).where(own, table.c.pack_id == before)).mappings()
+        measured.append((table, [dict(row) | {"pack_id": after, "is_owner": None} for row in rows]))
     for table, name in _HOLDERS:
         own = table.c[name].in_(_own(delta_id, name))
         holders = list(conn.execute(sa.select(table.c[name]).where(own, table.c.pack_id == before)).scalars())
         conn.execute(sa.delete(table).where(own, table.c.pack_id == before))
         if holders:
             conn.execute(sa.insert(table), [{name: holder, "pack_id": after} for holder in holders])
+    for table, shares in measured:
+        if shares:
+            conn.execute(sa.insert(table), shares)
 
 
 def rename_scope(conn: sa.Connection, before: str, after: str) -> None:

@@ -37,8 +37,11 @@ from deltareg.db.tables.hub import hub_areas as hub_areas
 from deltareg.db.tables.hub import hub_drafts as hub_drafts
 from deltareg.db.tables.hub import hub_staged as hub_staged
 from deltareg.db.tables.hub import hub_tickets as hub_tickets
+from deltareg.db.tables.lines import STORAGE_FIGURES as STORAGE_FIGURES
 from deltareg.db.tables.lines import line_counts as line_counts
+from deltareg.db.tables.lines import line_storage as line_storage
 from deltareg.db.tables.lines import line_verdicts as line_verdicts
+from deltareg.db.tables.lines import storage_changes as storage_changes
 from deltareg.db.tables.metadata import metadata as metadata
 from deltareg.db.tables.offers import offer_marks as offer_marks
 from deltareg.db.tables.offers import offers as offers

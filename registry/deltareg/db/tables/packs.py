@@ -81,9 +81,15 @@ released_packs = sa.Table(
 )
 
 
-def _share() -> tuple[sa.Column[int], ...]:
-    """The byte counts of a holder's own pieces in one of its packs (service/shares.py)."""
-    return (count("referenced_bytes"), count("referenced_payload"), count("alone_bytes"), count("alone_payload"))
+def _share() -> tuple[sa.Column[int] | sa.Column[bool | None], ...]:
+    """The byte counts of a holder's own pieces in one of its packs (service/push/shares.py).
+
+    `is_owner` says whether the pack counts for the holder, as the oldest that needs it; NULL: that is not
+    settled yet, or the holder is deleted.
+    """
+    is_owner: sa.Column[bool | None] = sa.Column("is_owner", sa.Boolean)
+    figures = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
+    return (*(count(name) for name in figures), is_owner)
 
 
 # A share goes with the row that says that the pack is needed, and may come later than that: what
@@ -99,6 +105,10 @@ version_shares = sa.Table(
         ["version_id", "pack_id"], ["version_packs.version_id", "version_packs.pack_id"], ondelete="CASCADE"
     ),
 )
+
+# Written into the SQL, as both databases have to recognize it.
+IS_SOUGHT = sa.literal_column("is_owner IS NULL OR is_owner", sa.Boolean)
+sa.Index("ix_version_shares_owner", version_shares.c.pack_id, sqlite_where=IS_SOUGHT, postgresql_where=IS_SOUGHT)
 
 base_shares = sa.Table(
     "base_shares",

@@ -194,6 +194,13 @@ sa.Index(
     sqlite_where=versions.c.semver.is_not(None),
     postgresql_where=versions.c.semver.is_not(None),
 )
+sa.Index(
+    "ix_versions_largest",
+    versions.c.delta_id,
+    versions.c.stored_bytes,
+    sqlite_where=versions.c.deleted_at.is_(None),
+    postgresql_where=versions.c.deleted_at.is_(None),
+)
 _TO_RELEASE = sa.and_(versions.c.deleted_at.is_not(None), versions.c.released_at.is_(None))
 sa.Index("ix_versions_to_release", versions.c.deleted_at, sqlite_where=_TO_RELEASE, postgresql_where=_TO_RELEASE)
 

@@ -1,46 +1,39 @@
-"""Storage statistics, summed by the database: by holder, by scope, and what no holder needs.
+"""Storage statistics: what is kept of lines, what single versions and bases store, and what nothing needs.
 
-A pack belongs to the oldest live version or base that needs it. Everything else about who
-contributed what is computed from that and from the shares (`queries.shares`).
+A pack counts for its owner, the oldest live version or standing base that needs it
+(`deltareg.db.storage.settling`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from deltareg.db.bases.stacks import is_standing
-from deltareg.db.sql.fetch import fetch_all, fetch_each
+from deltareg.db.quotas.recount import bytes_beside_live_packs
+from deltareg.db.quotas.usage import usage_rows
+from deltareg.db.sql.among import among, write_ids
+from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.storage.rows import HolderRow, LooseKeyRow
-from deltareg.db.storage.shares import is_share_of_base, is_share_of_version
 from deltareg.db.tables import (
-    base_packs,
+    STORAGE_FIGURES,
     base_shares,
     bases,
     deltas,
+    line_storage,
     namespaces,
     packs,
     upload_packs,
     uploads,
     version_bases,
-    version_packs,
     version_shares,
     versions,
 )
 from deltareg.db.tables.packs import UNADOPTED
 from deltareg.identity.manifest import BASE_KIND
 
-_FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
-_SUMS = ("pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
-_STREAM_ROWS = 500
-_ADDED = ("logical_bytes", "manifest_bytes", "map_bytes", "pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
-Grain = Literal["namespace", "line", "holder"]
-_NAMES: Mapping[Grain, Sequence[str]] = {
-    "namespace": ("namespace",),
-    "line": ("namespace", "line"),
-    "holder": ("namespace", "line", "number"),
-}
+_SHARE = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
 Select = sa.Select[*tuple[Any, ...]]
 
 
@@ -51,7 +44,7 @@ class StatsScope:
     Attributes:
         scope: The scope of its packs.
         delta_id: A line.
-        version_id: A version, including its packs as a base.
+        version_id: A version, including what it stores as a base.
     """
 
     scope: str | None = None
@@ -59,46 +52,63 @@ class StatsScope:
     version_id: int | None = None
 
 
-def holder_rows(conn: sa.Connection, part: StatsScope, *, by: Grain) -> Iterator[HolderRow]:
-    """Sum what the live versions and stored bases of a part hold; rows are streamed.
-
-    The columns: `namespace`, `line` and `number` (None for a plain base, and where they are summed
-    over), `is_base`, `kind`, the number of `holders`; `logical_bytes`, `manifest_bytes`,
-    `map_bytes`; of the packs that belong to them `pack_bytes` and the sums of their shares; of the
-    other packs that they need `shared_bytes`, decoded; and the number of packs that are
-    `unmeasured`.
-
-    Args:
-        conn: A transaction.
-        part: Which part.
-        by: The grain of the rows: each kind of a namespace, each kind of a line, or each holder.
-    """
-    sums = _sums(part).cte("sums")
-    holders = sa.union_all(_versions(sums, part), _bases(sums, part)).subquery("holders")
-    names = [holders.c[name] for name in _NAMES[by]]
-    none = [sa.null().label(name) for name in ("namespace", "line", "number")]
-    query = sa.select(
-        *names,
-        *none[len(names) :],
-        holders.c.is_base,
-        holders.c.kind,
-        sa.func.count().label("holders"),
-        *(_sum(holders.c[name]).label(name) for name in _ADDED),
+def line_rows(conn: sa.Connection, part: StatsScope, *, by_line: bool) -> Sequence[HolderRow]:
+    """Return what the live versions of a part store, for each kind of a line or of a namespace."""
+    line = deltas.c.name if by_line else sa.null()
+    names = [namespaces.c.name, line_storage.c.kind, *([deltas.c.name] if by_line else [])]
+    query = _join_line(
+        sa.select(
+            namespaces.c.name.label("namespace"),
+            sa.cast(line, sa.Text).label("line"),
+            sa.cast(sa.null(), sa.BigInteger).label("number"),
+            sa.literal(0).label("is_base"),
+            line_storage.c.kind,
+            _sum(line_storage.c.versions).label("holders"),
+            *(_sum(line_storage.c[name]).label(name) for name in STORAGE_FIGURES[1:]),
+        ),
+        line_storage.c.delta_id,
     )
-    query = query.group_by(*names, holders.c.is_base, holders.c.kind, *_one_each(holders, by))
-    yield from fetch_each(conn, query.execution_options(yield_per=_STREAM_ROWS), HolderRow)
+    query = _within(query, part).group_by(*names).having(sa.func.sum(line_storage.c.versions) != 0)
+    return fetch_all(conn, query, HolderRow)
 
 
-def _one_each(holders: sa.Subquery, by: Grain) -> list[sa.ColumnElement[int]]:
-    """Group by holder if asked for, as plain bases have no names to tell them apart."""
-    return [holders.c.id] if by == "holder" else []
+def largest_versions(conn: sa.Connection, delta_id: int, *, limit: int) -> list[int]:
+    """Return the live versions of a line whose pieces take the most bytes, those first."""
+    is_live = sa.and_(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
+    query = sa.select(versions.c.id).where(is_live).order_by(versions.c.stored_bytes.desc()).limit(limit)
+    return list(conn.execute(query).scalars())
+
+
+def version_rows(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[HolderRow]:
+    """Return what some live versions store, each for itself."""
+    is_one = among(versions.c.id, sa.literal(write_ids(version_ids), sa.Text))
+    query = _select_holder(versions, version_shares, is_base=0, kind=versions.c.kind)
+    query = query.outerjoin(version_shares, version_shares.c.version_id == versions.c.id)
+    query = _join_line(_join_pack(query, version_shares), versions.c.delta_id)
+    query = query.where(is_one, versions.c.deleted_at.is_(None))
+    return fetch_all(conn, query.group_by(versions.c.id, namespaces.c.name, deltas.c.name), HolderRow)
+
+
+def base_rows(conn: sa.Connection, part: StatsScope) -> Sequence[HolderRow]:
+    """Return what the standing bases of a part store, each for itself; a plain base has no names."""
+    query = _select_holder(bases, base_shares, is_base=1, kind=sa.literal(BASE_KIND))
+    query = _join_pack(query.outerjoin(base_shares, base_shares.c.base_id == bases.c.id), base_shares)
+    query = query.outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
+    query = query.outerjoin(versions, versions.c.id == version_bases.c.version_id)
+    query = query.outerjoin(deltas, deltas.c.id == versions.c.delta_id)
+    query = query.outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    query = _within(query.where(is_standing(), bases.c.storage_map.is_not(None)), part)
+    return fetch_all(conn, query.group_by(bases.c.id, versions.c.id, namespaces.c.name, deltas.c.name), HolderRow)
 
 
 def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
-    """Sum the packs that are not marked for deletion, needed or not, by scope."""
-    query = sa.select(packs.c.scope, sa.func.sum(packs.c.size_bytes).label("size_bytes"))
-    rows = conn.execute(query.where(packs.c.state == "live").group_by(packs.c.scope))
-    return {row.scope: int(row.size_bytes) for row in rows}
+    """Return the bytes of packs that are not marked for deletion, needed or not, by scope.
+
+    Quotas keep what a scope uses; what is no live pack of it is little, and taken off.
+    """
+    beside = bytes_beside_live_packs(conn)
+    used = {holder: row.bytes for holder, row in usage_rows(conn).items() if not holder.startswith("by:")}
+    return {scope: size - beside.get(scope, 0) for scope, size in used.items() if size}
 
 
 def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
@@ -128,139 +138,31 @@ def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
     return fetch_all(conn, sa.union_all(of_uploads, of_packs), LooseKeyRow)
 
 
-def _sums(part: StatsScope) -> Select:
-    """Sum shares and packs by holder, packs that belong to it separately from the others."""
-    of_versions, of_bases = _held_by_versions(), _held_by_bases()
-    if part.delta_id is not None:  # what others of these packs hold decides whose they are
-        needed = _needed_by(part).subquery("needed")
-        of_versions = of_versions.where(version_packs.c.pack_id.in_(sa.select(needed)))
-        of_bases = of_bases.where(base_packs.c.pack_id.in_(sa.select(needed)))
-    elif part.scope is not None:
-        of_scope = sa.select(packs.c.id).where(packs.c.scope == part.scope)
-        of_versions = of_versions.where(version_packs.c.pack_id.in_(of_scope))
-        of_bases = of_bases.where(base_packs.c.pack_id.in_(of_scope))
-    holds = sa.union_all(of_versions, of_bases).subquery()
-    turn = sa.func.row_number().over(
-        partition_by=holds.c.pack_id, order_by=[holds.c.created_at, holds.c.is_base, holds.c.holder]
-    )
-    query = sa.select(holds, packs.c.size_bytes, turn.label("turn"))
-    query = query.join(packs, packs.c.id == holds.c.pack_id)
-    if part.scope is not None:
-        query = query.where(packs.c.scope == part.scope)
-    placed = query.subquery()
-    is_own = placed.c.turn == 1
-    decoded = placed.c.referenced_bytes + placed.c.alone_bytes
-    of_packs = sa.select(
-        placed.c.is_base,
-        placed.c.holder,
-        sa.case((is_own, placed.c.size_bytes), else_=0).label("pack_bytes"),
-        *(sa.case((is_own, placed.c[name]), else_=0).label(name) for name in _FIGURES),
-        sa.case((is_own, 0), else_=decoded).label("shared_bytes"),
-        placed.c.unmeasured,
-    )
-    # With a row for each holder, whatever it needs: so who reads the sums has one of each, and need not
-    # look for it in all of them.
-    rows = sa.union_all(of_packs, *_select_holders(part)).subquery("rows")
-    return sa.select(rows.c.is_base, rows.c.holder, *(_sum(rows.c[name]).label(name) for name in _SUMS)).group_by(
-        rows.c.is_base, rows.c.holder
-    )
-
-
-def _select_holders(part: StatsScope) -> tuple[Select, Select]:
-    """Select the versions and the bases of a part, with nothing to add to any sum."""
-    none = [sa.literal(0).label(name) for name in _SUMS]
-    of_versions = _join_line(sa.select(sa.literal(0).label("is_base"), versions.c.id.label("holder"), *none))
-    of_bases = sa.select(sa.literal(1).label("is_base"), bases.c.id.label("holder"), *none).select_from(bases)
-    return (
-        _within(of_versions.where(versions.c.deleted_at.is_(None)), part),
-        _within(_join_version(of_bases).where(is_standing(), bases.c.storage_map.is_not(None)), part),
-    )
-
-
-def _needed_by(part: StatsScope) -> sa.CompoundSelect[Any]:
-    """Select the packs that a line or a version needs, including those that it needs as a base."""
-    is_it = versions.c.delta_id == part.delta_id
-    if part.version_id is not None:
-        is_it = versions.c.id == part.version_id
-    own = sa.select(version_packs.c.pack_id).join(versions, versions.c.id == version_packs.c.version_id)
-    as_bases = (
-        sa.select(base_packs.c.pack_id)
-        .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
-        .join(versions, versions.c.id == version_bases.c.version_id)
-    )
-    return sa.union(own.where(is_it), as_bases.where(is_it))
-
-
-def _held_by_versions() -> Select:
-    return (
-        sa.select(
-            version_packs.c.pack_id,
-            versions.c.created_at,
-            sa.literal(0).label("is_base"),
-            versions.c.id.label("holder"),
-            *(version_shares.c[name] for name in _FIGURES),
-            _is_missing(version_shares).label("unmeasured"),
-        )
-        .join(versions, versions.c.id == version_packs.c.version_id)
-        .outerjoin(version_shares, is_share_of_version())
-        .where(versions.c.deleted_at.is_(None))
-    )
-
-
-def _held_by_bases() -> Select:
-    return (
-        sa.select(
-            base_packs.c.pack_id,
-            bases.c.created_at,
-            sa.literal(1).label("is_base"),
-            bases.c.id.label("holder"),
-            *(base_shares.c[name] for name in _FIGURES),
-            _is_missing(base_shares).label("unmeasured"),
-        )
-        .join(bases, bases.c.id == base_packs.c.base_id)
-        .outerjoin(base_shares, is_share_of_base())
-        .where(is_standing())
-    )
-
-
-def _versions(sums: sa.CTE, part: StatsScope) -> Select:
-    query = _join_line(_select_figures(sums, versions, 0, versions.c.kind))
-    return _within(query.where(versions.c.deleted_at.is_(None)), part)
-
-
-def _bases(sums: sa.CTE, part: StatsScope) -> Select:
-    query = _join_version(_select_figures(sums, bases, 1, sa.literal(BASE_KIND)))
-    return _within(query.where(is_standing(), bases.c.storage_map.is_not(None)), part)
-
-
-def _join_line(query: Select) -> Select:
-    return query.join(deltas, deltas.c.id == versions.c.delta_id).join(
-        namespaces, namespaces.c.id == deltas.c.namespace_id
-    )
-
-
-def _join_version(query: Select) -> Select:
-    """Join the version that a base is, if it is one."""
-    query = query.outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
-    query = query.outerjoin(versions, versions.c.id == version_bases.c.version_id)
-    query = query.outerjoin(deltas, deltas.c.id == versions.c.delta_id)
-    return query.outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
-
-
-def _select_figures(sums: sa.CTE, holder: sa.Table, is_base: int, kind: sa.ColumnElement[str]) -> Select:
-    is_it = sa.and_(sums.c.is_base == is_base, sums.c.holder == holder.c.id)
+def _select_holder(holder: sa.Table, shares: sa.Table, *, is_base: int, kind: sa.ColumnElement[str]) -> Select:
+    """Select the figures of each row of a table from its shares, with the pack of each as `packs`."""
+    decoded = shares.c.referenced_bytes + shares.c.alone_bytes
     return sa.select(
-        holder.c.id,
         namespaces.c.name.label("namespace"),
         deltas.c.name.label("line"),
         versions.c.number,
         sa.literal(is_base).label("is_base"),
         kind.label("kind"),
+        sa.literal(1).label("holders"),
         holder.c.logical_bytes,
         sa.func.length(holder.c.manifest).label("manifest_bytes"),
         sa.func.length(holder.c.storage_map).label("map_bytes"),
-        *(sums.c[name] for name in _SUMS),
-    ).select_from(sums.join(holder, is_it))
+        _sum(sa.case((shares.c.is_owner, packs.c.size_bytes), else_=0)).label("pack_bytes"),
+        *(_sum(sa.case((shares.c.is_owner, shares.c[name]), else_=0)).label(name) for name in _SHARE),
+        _sum(sa.case((shares.c.is_owner, 0), else_=decoded)).label("shared_bytes"),
+    ).select_from(holder)
+
+
+def _join_pack(query: Select, shares: sa.Table) -> Select:
+    return query.outerjoin(packs, packs.c.id == shares.c.pack_id)
+
+
+def _join_line(query: Select, delta_id: sa.ColumnElement[int]) -> Select:
+    return query.join(deltas, deltas.c.id == delta_id).join(namespaces, namespaces.c.id == deltas.c.namespace_id)
 
 
 def _within(query: Select, part: StatsScope) -> Select:
@@ -271,10 +173,6 @@ def _within(query: Select, part: StatsScope) -> Select:
     if part.version_id is not None:
         query = query.where(versions.c.id == part.version_id)
     return query
-
-
-def _is_missing(shares: sa.Table) -> sa.ColumnElement[int]:
-    return sa.case((shares.c.pack_id.is_(None), 1), else_=0)
 
 
 def _sum(value: sa.ColumnElement[int]) -> sa.ColumnElement[int]:

@@ -99,7 +99,7 @@ def _facets(registry: Registry, conn: sa.Connection, caller: Caller, *, mark: in
     if mark is None:
         return count()
     question = (caller.sight, mark)
-    return registry.facets.get(question, count, keep_s=lambda _: _KEEP_FACETS_S).value
+    return registry.facets.get(question, count, keep_s=_KEEP_FACETS_S)
 
 
 def _newest(

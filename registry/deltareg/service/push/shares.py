@@ -4,6 +4,7 @@
 storage map, `measure_missing` to what was stored before shares were measured.
 """
 
+import logging
 from functools import partial
 
 import sqlalchemy as sa
@@ -14,8 +15,11 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import shares as queries
 from deltareg.db.storage.shares import PackHolder, Share
+from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chunk, StorageMap
+
+log = logging.getLogger(__name__)
 
 _BATCH = 200
 
@@ -64,8 +68,12 @@ def _measure_again(conn: sa.Connection, held: PackHolder) -> None:
     else:
         version_queries.lock_version(conn, held.row_id)
         content = version_queries.content(conn, held.row_id)
-    storage = StorageMap.decode(content.storage_map)
-    keep_share(conn, held, Manifest.decode(content.manifest), storage)
+    try:
+        shares = measure(Manifest.decode(content.manifest), StorageMap.decode(content.storage_map))
+    except DeltaregError as error:
+        log.warning("row %d cannot be measured: %s", held.row_id, error)
+        shares = {}  # looked at, and unknown
+    queries.keep_shares(conn, held, shares)
 
 
 def _share_of(chunk: Chunk) -> Share:

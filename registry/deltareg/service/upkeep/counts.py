@@ -11,7 +11,11 @@ from deltareg.db.quotas.recount import recount
 from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.quotas.usage import COUNTS, lock_usage, set_usage, usage_rows
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage.settling import has_changes, lock_settling
+from deltareg.db.upkeep import storage_recount
 from deltareg.db.upkeep.released import note_released, unnoted_packs
+from deltareg.service.push.shares import measure_missing
+from deltareg.service.upkeep.settling import settle_storage
 
 KIND: Final = "count"
 _KEPT = (*COUNTS, "run_us")
@@ -27,21 +31,26 @@ class WrongCount:
 
 def wrong_counts(engine: sa.Engine) -> list[WrongCount]:
     """Compare what was kept with what there is, in one snapshot."""
+    settle_storage(engine)
     with read(engine) as conn:
         return [
             *_compare(usage_rows(conn), recount(conn)),
             *_compare_lines(conn, _wrong_lines(conn)),
             *_compare_packs(unnoted_packs(conn)),
+            *_compare_storage(conn),
         ]
 
 
 def mend_counts(engine: sa.Engine) -> list[WrongCount]:
     """Put wrong counts right, and return them; whoever adds to them meanwhile waits."""
+    measure_missing(engine)
+    settle_storage(engine)
     with read(engine) as conn:
         wrong = list(_compare(usage_rows(conn), recount(conn)))
         lines = _wrong_lines(conn)
         unnoted = unnoted_packs(conn)
-        others = [*_compare_lines(conn, lines), *_compare_packs(unnoted)]
+        storage = list(_compare_storage(conn))
+        others = [*_compare_lines(conn, lines), *_compare_packs(unnoted), *storage]
     if not wrong and not others:
         return []
 
@@ -58,7 +67,27 @@ def mend_counts(engine: sa.Engine) -> list[WrongCount]:
             set_usage(conn, counted.get(holder, UsageRow(holder)))
 
     with_retry(engine, transaction)
+    if storage:
+        with_retry(engine, _mend_storage)
     return [*wrong, *others]
+
+
+def _mend_storage(conn: sa.Connection) -> None:
+    lock_settling(conn)
+    storage_recount.set_storage(conn)
+
+
+def _compare_storage(conn: sa.Connection) -> Iterator[WrongCount]:
+    """Compare what lines store, where no push or deletion has changed it a moment ago."""
+    if has_changes(conn):
+        return
+    wrong = storage_recount.lines_with_wrong_storage(conn)
+    names = line_counts.names_of_lines(conn, wrong) if wrong else {}
+    for delta_id in sorted(wrong):
+        yield WrongCount(names[delta_id], "storage counts other bytes than its versions have")
+    packs = storage_recount.count_wrong_bases(conn)
+    if packs:
+        yield WrongCount("bases", f"storage counts {packs} of their packs for the wrong one")
 
 
 def _wrong_lines(conn: sa.Connection) -> dict[int, list[str]]:

@@ -1,13 +1,13 @@
 """What is stored and what was saved by which means, consistent with the bytes in the store.
 
 Every byte of a pack, its framing included, belongs to the oldest live version or base that needs
-the pack; for any other that needs it, it counts as saved by dedup (docs/design.md, Stored form).
+the pack; for any other that needs it, it counts as saved by dedup (docs/design.md, Stored form). What
+lines store is kept; what changed since is settled before it is read.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal, TypeVar
 
 import sqlalchemy as sa
@@ -15,19 +15,19 @@ import sqlalchemy as sa
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read
 from deltareg.db.storage.rows import HolderRow, LooseKeyRow
+from deltareg.db.storage.settling import has_changes
 from deltareg.db.upkeep import stats as queries
-from deltareg.db.upkeep.stats import Grain, StatsScope
-from deltareg.errors import NotFound, Unavailable
+from deltareg.db.upkeep.stats import StatsScope
+from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import EVERYTHING, Namespace, Resource
 from deltareg.service.describe import ref_of
 from deltareg.service.paging import check_limit
-from deltareg.service.push.shares import measure_missing
 from deltareg.service.registry import BASES, Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_line, find_version
-from deltareg.service.timed_cache import AgedAnswer
+from deltareg.service.upkeep.settling import settle_storage
 from deltareg.store import BlobStore
 from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.words import StorageView
@@ -52,9 +52,7 @@ CountName = Literal[
 Counts = dict[CountName, int]
 Name = TypeVar("Name", bound=str | Key)
 _ATTEMPTS = 4
-_KEPT_LEAST, _KEPT_EACH, _KEPT_MOST_S = 2_000, 200, 300.0
-"""Below how many versions nothing is remembered, for how many it is a second, and how many most."""
-_GRAINS: Mapping[StorageView, Grain] = {"registry": "namespace", "namespace": "line"}
+"""How often what changed is settled before figures are given that lag by what is being pushed."""
 
 
 def show_storage(registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int) -> StorageReport:
@@ -65,39 +63,9 @@ def show_storage(registry: Registry, caller: Caller, of: str | LineRef | Ref | N
     """
     caller.require(Right.READ, on=_resource(of))
     check_limit(limit)
-    for _ in range(_ATTEMPTS):
-        with read(registry.engine) as conn:
-            snapshot = _look(conn, caller, of)
-        if snapshot is not None:
-            break
-        measure_missing(registry.engine)
-    else:
-        raise Unavailable("storage maps change faster than they are measured", fix="try again")
+    snapshot = _look_settled(registry, caller, of, limit)
     _weigh_loose(registry.store, snapshot)
     return _report(snapshot, limit)
-
-
-def recall_storage(
-    registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int, is_anew: bool
-) -> AgedAnswer[StorageReport]:
-    """Return what `show_storage` does, cached for a while if there are many versions.
-
-    The time it takes grows with their number, and so does the time it is cached. Lines and versions
-    are always computed anew, and so is everything with `is_anew`.
-
-    Raises:
-        NotFound: As in `show_storage`.
-    """
-    caller.require(Right.READ, on=_resource(of))
-    show = partial(show_storage, registry, caller, of, limit=limit)
-    if isinstance(of, LineRef | Ref):
-        return AgedAnswer(show(), 0.0)
-    return registry.figures.get((of, limit), show, keep_s=_keep_s, is_anew=is_anew)
-
-
-def _keep_s(report: StorageReport) -> float:
-    holders = report.total.versions + report.total.bases
-    return min(_KEPT_MOST_S, holders / _KEPT_EACH) if holders >= _KEPT_LEAST else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +89,33 @@ class _Found:
     beside: dict[str, Counts] = field(default_factory=dict)
 
 
-def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> _Found | None:
-    """Add up one snapshot; None if some of it was not measured yet."""
+def _look_settled(registry: Registry, caller: Caller, of: str | LineRef | Ref | None, limit: int) -> _Found:
+    """Read a snapshot in which nothing waits to be settled, or the last of some."""
+    attempts = _ATTEMPTS
+    while True:
+        with read(registry.engine) as conn:
+            is_settled = not has_changes(conn)
+            if is_settled or not attempts:
+                return _look(conn, caller, of, limit)
+        settle_storage(registry.engine)
+        attempts -= 1
+
+
+def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None, limit: int) -> _Found:
+    """Read one snapshot."""
     view, name, part = _part(conn, caller, of)
     has_store = view in {"registry", "namespace"}
     loose = queries.loose_keys(conn, part.scope) if has_store else ()
     snapshot = _Found(view, name, loose)
-    for row in queries.holder_rows(conn, part, by=_GRAINS.get(view, "holder")):
-        if row.unmeasured:
-            return None
+    for row in [*_version_rows(conn, part, view), *queries.base_rows(conn, part)]:
         figures = _figures(row)
-        _add(snapshot.parts, _key(view, row), figures)
         _add(snapshot.kinds, ("kind", row.kind), figures)
         _add(snapshot.beside, _scope(row), {"garbage_bytes": -row.pack_bytes})
+        if row.is_base or view != "line":
+            _add(snapshot.parts, _key(view, row), figures)
+    if part.delta_id is not None and view == "line":
+        for row in queries.version_rows(conn, queries.largest_versions(conn, part.delta_id, limit=limit)):
+            _add(snapshot.parts, _key(view, row), _figures(row))
     # The first push into a namespace makes it when it is complete; until then it has loose keys.
     is_empty = view == "namespace" and not snapshot.parts
     is_absent = is_empty and delta_queries.namespace_id(conn, name) is None
@@ -143,6 +125,13 @@ def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -
         if part.scope in {None, scope}:
             _add(snapshot.beside, scope, {"garbage_bytes": size})
     return snapshot
+
+
+def _version_rows(conn: sa.Connection, part: StatsScope, view: StorageView) -> Sequence[HolderRow]:
+    """Return what versions store: one, or all of a line, a namespace or everything by kind."""
+    if part.version_id is not None:
+        return queries.version_rows(conn, [part.version_id])
+    return queries.line_rows(conn, part, by_line=view != "registry")
 
 
 def _resource(of: str | LineRef | Ref | None) -> Resource:
@@ -215,9 +204,18 @@ def _report(found: _Found, limit: int) -> StorageReport:
         name=found.name,
         total=_show_figures(total),
         store=_store(total, found) if found.view in {"registry", "namespace"} else None,
-        parts=list(_rows(parts, limit)),
-        kinds=list(_rows(found.kinds, len(found.kinds))),
+        parts=list(_rows(parts, limit, _left_out(found, total))),
+        kinds=list(_rows(found.kinds, len(found.kinds), {})),
     )
+
+
+def _left_out(found: _Found, total: Counts) -> Counts:
+    """Return the figures of those of a line's versions that were not looked at one by one; empty if all were."""
+    if found.view != "line":
+        return {}
+    shown = _sum(found.parts.values())
+    rest: Counts = {name: count - shown.get(name, 0) for name, count in total.items()}
+    return rest if rest.get("versions") else {}
 
 
 def _store(total: Counts, found: _Found) -> StoreBytes:
@@ -229,14 +227,15 @@ def _store(total: Counts, found: _Found) -> StoreBytes:
     )
 
 
-def _rows(parts: Mapping[Key, Counts], limit: int) -> Iterator[StorageRow]:
+def _rows(parts: Mapping[Key, Counts], limit: int, left_out: Counts) -> Iterator[StorageRow]:
     """Yield the largest parts, and all others as one row."""
     largest = sorted(parts, key=lambda key: (-parts[key].get("pack_bytes", 0), key))
     for key in largest[:limit]:
         yield _row(key[0], key[1], parts[key])
     rest = largest[limit:]
-    if rest:
-        yield _row("rest", str(len(rest)), _sum(parts[key] for key in rest))
+    number = len(rest) + left_out.get("versions", 0)
+    if number:
+        yield _row("rest", str(number), _sum([*(parts[key] for key in rest), left_out]))
 
 
 def _row(of: PartOf | Literal["rest"], name: str, counts: Counts) -> StorageRow:

@@ -9,6 +9,7 @@ from deltareg.service.push.backlog import settle_some_claims
 from deltareg.service.registry import Registry
 from deltareg.service.runs.dead_proofs import ask_again
 from deltareg.service.upkeep.recorded_pieces import offer_some_pieces
+from deltareg.service.upkeep.settling import settle_some_storage
 from deltareg.service.upkeep.unmeasured import measure_some_versions
 from deltareg.service.upkeep.unread_cards import read_some_cards
 from deltareg.service.upkeep.unread_weights import read_some_weights
@@ -20,6 +21,7 @@ _STAGES: Final[Mapping[str, Callable[[Registry], int]]] = {
     "weights of versions": read_some_weights,
     "cards of versions": read_some_cards,
     "sizes of cold pulls": measure_some_versions,
+    "storage of lines": lambda registry: settle_some_storage(registry.engine),
 }
 
 
