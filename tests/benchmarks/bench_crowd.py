@@ -2,7 +2,8 @@
 
 A registry is filled as `make fill` does and served by a process of its own. Eight connections ask it
 without a pause: resolves, pages of lists, and rollbacks, each client of another line; then all of it
-mixed, as a day is. `--registry URL FOLDER` takes a filled registry that is there. A table tells how
+mixed, as a day is; and the same again by clients that each ask ten things a second, which is what
+eight busy ones do. `--registry URL FOLDER` takes a filled registry that is there. A table tells how
 long an answer takes in the middle, in 99 of 100 cases, and at most.
 """
 
@@ -34,6 +35,7 @@ from tests.scale.filled import serving
 _BUSY = "scale0/line0"
 _MIX = 20
 """Of so many things that a client asks, one is a page of a list, one a rollback, and the rest resolves."""
+_PACE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def table(kind: str, options: argparse.Namespace) -> Iterator[str]:
         served = stack.enter_context(in_its_process(url, folder))
         crowd = stack.enter_context(clients(served, options.clients))
         yield f"{kind}, {options.versions:,} versions, {options.clients} clients"
-        yield f"{'':<34}{'of':>8}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}"
+        yield f"{'':<46}{'of':>8}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}"
         yield from told(crowd, options.seconds)
 
 
@@ -172,15 +174,27 @@ def told(crowd: Sequence[Crowded], seconds: float) -> Iterator[str]:
         yield _row(name, at_once(crowd, seconds, partial(repeat, (name, ask)))[name], seconds)
     for name, took in at_once(crowd, 2 * seconds, mixed).items():
         yield _row(f"mixed: {name}", took, 2 * seconds)
+    for name, took in at_once(crowd, 6 * seconds, mixed, pace_s=_PACE_S).items():
+        yield _row(f"ten a second each: {name}", took, 6 * seconds)
 
 
-def at_once(crowd: Sequence[Crowded], seconds: float, asked: Asked) -> dict[str, list[float]]:
-    """Let all clients ask without a pause for so long; give how many seconds each answer took, by name."""
+def at_once(crowd: Sequence[Crowded], seconds: float, asked: Asked, *, pace_s: float = 0.0) -> dict[str, list[float]]:
+    """Let all clients ask for so long, and give how many seconds each answer took, by name.
+
+    Args:
+        crowd: The clients.
+        seconds: For how long.
+        asked: Gives what a client asks, one thing after the other.
+        pace_s: From when on a client asks for the next thing; without one, it asks as soon as it is answered.
+    """
     took: dict[str, list[float]] = defaultdict(list)
-    until = time.monotonic() + seconds
+    began_at = time.monotonic()
+    until = began_at + seconds
 
     def keep_asking(client: Crowded) -> None:
-        for name, ask in asked():
+        after_others = crowd.index(client) / len(crowd)
+        for number, (name, ask) in enumerate(asked()):
+            time.sleep(max(0.0, began_at + (number + after_others) * pace_s - time.monotonic()))
             began = time.perf_counter()
             ask(client)
             took[name].append(time.perf_counter() - began)
@@ -195,7 +209,7 @@ def at_once(crowd: Sequence[Crowded], seconds: float, asked: Asked) -> dict[str,
 def _row(name: str, took: Sequence[float], seconds: float) -> str:
     p99 = statistics.quantiles(took, n=100, method="inclusive")[-1]
     shown = "".join(f"{1000 * each:>9.1f}" for each in (statistics.median(took), p99, max(took)))
-    return f"{name:<34}{len(took):>8}{len(took) / seconds:>10.0f}{shown}"
+    return f"{name:<46}{len(took):>8}{len(took) / seconds:>10.0f}{shown}"
 
 
 if __name__ == "__main__":
