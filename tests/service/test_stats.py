@@ -12,10 +12,11 @@ from deltareg.db.session import read, write
 from deltareg.db.storage import uploads
 from deltareg.db.storage.shares import Share
 from deltareg.digest import Digest, sha256_of
-from deltareg.errors import Forbidden, InvalidInput, NotFound
+from deltareg.errors import DiskFull, Forbidden, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.storage_map import Chunk, PackRef, StorageMap, StoredPiece
 from deltareg.service.push.shares import measure
+from deltareg.service.upkeep import stats
 from deltareg.service.upkeep.counts import mend_counts
 from deltareg.store import fresh_key
 from tests.conftest import REPOSITORY
@@ -329,6 +330,20 @@ def test_one_part_can_be_asked_for(local):
     answer = local.http(local.token("read")).get("/stats/storage", params={"namespace": "team", "line": "team/a"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
+def test_figures_are_told_where_nothing_can_be_written(local, monkeypatch):
+    client = local.client()
+    push(client, "lora", "team/a")
+    before = client.storage.stats("team/a").total
+
+    def fail(_engine):
+        raise DiskFull("the disk of the database is full")
+
+    monkeypatch.setattr(stats, "settle_storage", fail)
+    push(client, "lora_qv", "team/b")
+
+    assert client.storage.stats("team/a").total == before
 
 
 def test_reading_is_enough_and_needed(local):
