@@ -86,6 +86,7 @@ MORE = {
     "/ui/access?namespace=team": 7,
     "/ui/deltas/team/lora/v2": 8,
     "/ui/deltas/team/lora/v3": 8,
+    "/ui/storage?of=team": 8,  # with its quota
     "/ui/runs": 12,  # who stands behind what waits, and behind each worker
 }
 """Those for operators: all of the log is read."""

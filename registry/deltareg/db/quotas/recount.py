@@ -15,6 +15,7 @@ from deltareg.db.tables import (
     hub_staged,
     namespaces,
     packs,
+    quota_usage,
     runs,
     upload_packs,
     uploads,
@@ -38,20 +39,24 @@ def recount(conn: sa.Connection) -> dict[str, UsageRow]:
     return {holder: row for holder, row in found.items() if row != UsageRow(holder)}
 
 
-def bytes_beside_live_packs(conn: sa.Connection) -> dict[str, int]:
-    """Return, by scope, what counts as its bytes and is no live pack: deleted ones, pushes, drafts."""
-    found: dict[str, int] = {}
+def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
+    """Return, by scope, the bytes of its packs that are not marked for deletion.
+
+    Triggers keep what a scope uses; what is no such pack of it is little, and taken off.
+    """
     sending = upload_packs.join(uploads, uploads.c.id == upload_packs.c.upload_id)
-    under_way = _sum(uploads.c.scope, sa.func.coalesce(upload_packs.c.size_bytes, 0), sending)
+    under_way = _sum(uploads.c.scope, -sa.func.coalesce(upload_packs.c.size_bytes, 0), sending)
     line = sa.literal("ns:") + _before_slash(hub_staged.c.line, conn.dialect.name)
-    for query in (
-        _sum(packs.c.scope, packs.c.size_bytes, packs).where(packs.c.state == "deleting"),
+    parts = sa.union_all(
+        sa.select(quota_usage.c.holder, quota_usage.c.bytes).where(~quota_usage.c.holder.startswith("by:")),
+        _sum(packs.c.scope, -packs.c.size_bytes, packs).where(packs.c.state == "deleting"),
         under_way.where(_OPEN, UNADOPTED, _UNADOPTED),  # the first has an index
-        _sum(line, hub_staged.c.size_bytes, hub_staged),
-    ):
-        for scope, size in conn.execute(query):
-            found[scope] = found.get(scope, 0) + int(size)
-    return found
+        _sum(line, -hub_staged.c.size_bytes, hub_staged),
+    )
+    found: dict[str, int] = {}
+    for scope, size in conn.execute(parts):
+        found[scope] = found.get(scope, 0) + int(size)
+    return {scope: size for scope, size in found.items() if size}
 
 
 def _sums(dialect: str) -> Iterator[tuple[str, _Select]]:

@@ -11,9 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.bases.stacks import is_standing
-from deltareg.db.quotas.recount import bytes_beside_live_packs
-from deltareg.db.quotas.usage import usage_rows
-from deltareg.db.sql.among import among, write_ids
+from deltareg.db.sql.among import among_found
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.storage.rows import HolderRow, LooseKeyRow
 from deltareg.db.tables import (
@@ -72,16 +70,19 @@ def line_rows(conn: sa.Connection, part: StatsScope, *, by_line: bool) -> Sequen
     return fetch_all(conn, query, HolderRow)
 
 
-def largest_versions(conn: sa.Connection, delta_id: int, *, limit: int) -> list[int]:
-    """Return the live versions of a line whose pieces take the most bytes, those first."""
+def version_row(conn: sa.Connection, version_id: int) -> Sequence[HolderRow]:
+    """Return what a live version stores; nothing of one that is deleted."""
+    return _version_rows(conn, versions.c.id == version_id)
+
+
+def largest_versions(conn: sa.Connection, delta_id: int, *, limit: int) -> Sequence[HolderRow]:
+    """Return what those live versions of a line store, each for itself, whose pieces take the most bytes."""
     is_live = sa.and_(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
-    query = sa.select(versions.c.id).where(is_live).order_by(versions.c.stored_bytes.desc()).limit(limit)
-    return list(conn.execute(query).scalars())
+    largest = sa.select(versions.c.id).where(is_live).order_by(versions.c.stored_bytes.desc()).limit(limit)
+    return _version_rows(conn, among_found(versions.c.id, largest.scalar_subquery()))
 
 
-def version_rows(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[HolderRow]:
-    """Return what some live versions store, each for itself."""
-    is_one = among(versions.c.id, sa.literal(write_ids(version_ids), sa.Text))
+def _version_rows(conn: sa.Connection, is_one: sa.ColumnElement[bool]) -> Sequence[HolderRow]:
     query = _select_holder(versions, version_shares, is_base=0, kind=versions.c.kind)
     query = query.outerjoin(version_shares, version_shares.c.version_id == versions.c.id)
     query = _join_line(_join_pack(query, version_shares), versions.c.delta_id)
@@ -99,16 +100,6 @@ def base_rows(conn: sa.Connection, part: StatsScope) -> Sequence[HolderRow]:
     query = query.outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
     query = _within(query.where(is_standing(), bases.c.storage_map.is_not(None)), part)
     return fetch_all(conn, query.group_by(bases.c.id, versions.c.id, namespaces.c.name, deltas.c.name), HolderRow)
-
-
-def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
-    """Return the bytes of packs that are not marked for deletion, needed or not, by scope.
-
-    Quotas keep what a scope uses; what is no live pack of it is little, and taken off.
-    """
-    beside = bytes_beside_live_packs(conn)
-    used = {holder: row.bytes for holder, row in usage_rows(conn).items() if not holder.startswith("by:")}
-    return {scope: size - beside.get(scope, 0) for scope, size in used.items() if size}
 
 
 def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 import sqlalchemy as sa
 
 from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.quotas.recount import live_pack_bytes
 from deltareg.db.session import read
 from deltareg.db.storage.rows import HolderRow, LooseKeyRow
 from deltareg.db.storage.settling import has_changes
@@ -117,14 +118,14 @@ def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None, l
         if row.is_base or view != "line":
             _add(snapshot.parts, _key(view, row), figures)
     if part.delta_id is not None and view == "line":
-        for row in queries.version_rows(conn, queries.largest_versions(conn, part.delta_id, limit=limit)):
+        for row in queries.largest_versions(conn, part.delta_id, limit=limit):
             _add(snapshot.parts, _key(view, row), _figures(row))
     # The first push into a namespace makes it when it is complete; until then it has loose keys.
     is_empty = view == "namespace" and not snapshot.parts
     is_absent = is_empty and delta_queries.namespace_id(conn, name) is None
     if is_absent and not (loose and caller.may(Right.READ, on=EVERYTHING)):
         raise absent(Namespace(name))
-    for scope, size in queries.live_pack_bytes(conn).items() if has_store else ():
+    for scope, size in live_pack_bytes(conn).items() if has_store else ():
         if part.scope in {None, scope}:
             _add(snapshot.beside, scope, {"garbage_bytes": size})
     return snapshot
@@ -133,7 +134,7 @@ def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None, l
 def _version_rows(conn: sa.Connection, part: StatsScope, view: StorageView) -> Sequence[HolderRow]:
     """Return what versions store: one, or all of a line, a namespace or everything by kind."""
     if part.version_id is not None:
-        return queries.version_rows(conn, [part.version_id])
+        return queries.version_row(conn, part.version_id)
     return queries.line_rows(conn, part, by_line=view != "registry")
 
 
