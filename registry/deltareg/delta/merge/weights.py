@@ -9,7 +9,6 @@ delta, and a delta minus itself leaves the base as it was (docs/adr/0015-merges.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import chain
 from math import prod
 
@@ -18,9 +17,8 @@ import numpy as np
 from deltareg.delta.kind import Tensors
 from deltareg.delta.maths.low_rank import F64
 from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
-from deltareg.delta.merge.sides import MergeSides, Parent, ParentRows, WideRows
+from deltareg.delta.merge.sides import MergeSides, Parent, WideRows
 from deltareg.errors import InvalidInput
-from deltareg.host.beside import map_beside
 from deltareg.tensors.array import rounded_bytes
 from deltareg.tensors.header import FLOAT_DTYPES
 
@@ -92,21 +90,10 @@ class ValueMerging:
         if not self._sides.is_number(target):
             yield memoryview(self._common(target))
             return
-        if not self._method.needs_whole:
-            self.shape(target)  # known before another thread asks
-            for encoded in map_beside(partial(self._encode_run, target), self._sides.runs(target)):
-                yield from encoded
-            return
         dtype, left = self.dtype(target), prod(self.shape(target))
         for piece in self._pieces(target):
             yield _encode_values(piece.reshape(-1)[:left], dtype)
             left = max(0, left - piece.size)
-
-    def _encode_run(self, target: str, run: ParentRows) -> list[memoryview]:
-        """Merge a run of rows, without those beyond the result's."""
-        dtype, end = self.dtype(target), prod(self.shape(target))
-        pieces = ((rows.first, self._merge_rows(target, rows)) for rows in run.pieces())
-        return [_encode_values(piece.reshape(-1)[: max(0, end - first)], dtype) for first, piece in pieces]
 
     def _settled_shape(self, target: str) -> tuple[int, ...]:
         shape, source = self._sides.shape(target), self._sides.source(target)
@@ -125,11 +112,8 @@ class ValueMerging:
             yield from self._merge_whole(target)
             return
         for rows in self._sides.pieces(target):
-            yield self._merge_rows(target, rows)
-
-    def _merge_rows(self, target: str, rows: WideRows) -> F64:
-        changes = rows.changes()
-        return _settle(rows, changes, self._merge(target, rows.first, rows.base, changes))
+            changes = rows.changes()
+            yield _settle(rows, changes, self._merge(target, rows.first, rows.base, changes))
 
     def _merge_whole(self, target: str) -> Iterator[F64]:
         """Merge all rows at once: beside what the method takes, a float64 of each parent's change."""
