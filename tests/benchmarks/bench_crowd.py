@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count, repeat
+from itertools import count, islice, repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -193,7 +193,7 @@ def at_once(crowd: Sequence[Crowded], seconds: float, asked: Asked, *, pace_s: f
 
     def keep_asking(client: Crowded) -> None:
         after_others = crowd.index(client) / len(crowd)
-        for number, (name, ask) in enumerate(asked()):
+        for number, (name, ask) in enumerate(islice(asked(), int(_MIX * after_others), None)):
             time.sleep(max(0.0, began_at + (number + after_others) * pace_s - time.monotonic()))
             began = time.perf_counter()
             ask(client)
