@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from deltareg.db.session import with_retry
+from deltareg.db.session import read, with_retry
 from deltareg.db.storage import settling as queries
 from deltareg.db.storage.rows import ShareRow
 from deltareg.db.storage.settling import LineStorage
@@ -21,7 +21,13 @@ def settle_storage(engine: sa.Engine) -> None:
 
 
 def settle_some_storage(engine: sa.Engine) -> int:
-    """Settle a batch of what pushes, deletions and other forms changed; return how many changes there were."""
+    """Settle a batch of what pushes, deletions and other forms changed; return how many changes there were.
+
+    Where nothing changed it writes nothing, and waits for nobody who does.
+    """
+    with read(engine) as conn:
+        if not queries.has_changes(conn):
+            return 0
     return with_retry(engine, _settle)
 
 
