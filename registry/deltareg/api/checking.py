@@ -61,7 +61,14 @@ def check_all(settings: ServerSettings) -> int:
 def _lines(settings: ServerSettings) -> Iterator[CheckLine]:
     yield _try("address", lambda: _address(settings))
     yield _try("key files", lambda: ", ".join(map(str, check_keys(settings))) or "made at the first start")
-    registry = with_own_files(open_registry(settings), settings, makes=False)
+    registry = open_registry(settings)
+    try:
+        yield from _lines_of(with_own_files(registry, settings, makes=False), settings)
+    finally:
+        registry.engine.dispose()
+
+
+def _lines_of(registry: Registry, settings: ServerSettings) -> Iterator[CheckLine]:
     yield CheckLine("database", registry.engine.url.render_as_string())
     yield _try("connections", lambda: _connections(registry))
     yield _try("database clock", lambda: _clock(registry))

@@ -59,12 +59,16 @@ def create_token(
                 f"there is no registry in {settings.data_dir}",
                 fix="name its folder: --data-dir DIR, or set DELTAREG_DATABASE_URL",
             )
-        made = make_way_back(
-            open_registry(settings),
-            principal=parse_name(principal, "principal"),
-            scopes=[*ADMIN_SCOPES, *also],
-            expires_in_s=expires_days * 86_400,
-        )
+        registry = open_registry(settings)
+        try:
+            made = make_way_back(
+                registry,
+                principal=parse_name(principal, "principal"),
+                scopes=[*ADMIN_SCOPES, *also],
+                expires_in_s=expires_days * 86_400,
+            )
+        finally:
+            registry.engine.dispose()
     click.echo(made.secret)
     who = f"{principal}, who is new here" if made.is_new else principal
     click.echo(
