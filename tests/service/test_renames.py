@@ -11,6 +11,7 @@ from deltareg.db.session import read
 from deltareg.errors import Blocked, Conflict, DeltaregError, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.names.moving import copy_shared
+from deltareg.service.upkeep.counts import wrong_counts
 from deltareg.wire import TokenCreate, request_of
 from tests.cli.steps import BASES, DELTAS
 from tests.pages.conftest import browser
@@ -130,6 +131,20 @@ def test_a_line_moves_with_its_bytes_and_leaves_others_theirs(line, admin, regis
     for ref in ("crew/style:v1", "crew/style:v2", "team/near:v1", "team/lora:v2"):
         line.pull(ref, tmp_path / ref.replace("/", "-").replace(":", "-"))
     assert prove_all(prover_of(registry_server)) == [] or line.show("crew/style:v1").proof != "corrupt"
+
+
+def test_a_line_that_moves_to_where_its_bytes_are_keeps_its_measures(line, admin, registry_server):
+    ours = {push(line, f"{namespace}/equal") for namespace in ("team", "crew")}
+    alone = admin.storage.stats("team/equal").total
+
+    admin.lines.rename("team/equal", "crew/again")
+    moved = admin.storage.stats("crew/again").total
+
+    assert ours == {"team/equal:v1", "crew/equal:v1"}
+    # It was pushed first, so that what both need counts for it.
+    assert (moved.logical_bytes, moved.pack_bytes) == (alone.logical_bytes, alone.pack_bytes)
+    assert admin.storage.stats("crew/equal").total.pack_bytes == 0
+    assert [one for one in wrong_counts(registry_server.registry.engine) if "storage" in one.detail] == []
 
 
 def test_copies_of_a_move_that_was_killed_are_collected(line, admin, registry_server):

@@ -16,7 +16,7 @@ from deltareg.errors import DiskFull, Forbidden, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.storage_map import Chunk, PackRef, StorageMap, StoredPiece
 from deltareg.service.push.shares import measure
-from deltareg.service.upkeep import stats
+from deltareg.service.upkeep import settling
 from deltareg.service.upkeep.counts import mend_counts
 from deltareg.store import fresh_key
 from tests.conftest import REPOSITORY
@@ -340,7 +340,7 @@ def test_figures_are_told_where_nothing_can_be_written(local, monkeypatch):
     def fail(_engine):
         raise DiskFull("the disk of the database is full")
 
-    monkeypatch.setattr(stats, "settle_storage", fail)
+    monkeypatch.setattr(settling, "settle_some_storage", fail)
     push(client, "lora_qv", "team/b")
 
     assert client.storage.stats("team/a").total == before

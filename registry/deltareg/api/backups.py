@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from deltareg.api.first_start import prepare_data_dir, with_own_files
-from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.opening import opened_registry, read_settings, reporting_errors
 from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import read
@@ -43,7 +43,9 @@ def backup(place: str, recipients: tuple[str, ...], data_dir: Path | None) -> No
     """Back up the registry while it runs."""
     with reporting_errors():
         settings = read_settings(data_dir=data_dir)
-        registry = with_own_files(open_registry(settings), settings, makes=False)
+        registry = with_own_files(
+            click.get_current_context().with_resource(opened_registry(settings)), settings, makes=False
+        )
         archive = Archive(_open_place(place, settings), AgeKeys(check_recipients(recipients)))
         done = take_backup(
             registry.engine,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.api.first_start import with_own_files
-from deltareg.api.opening import check_address, check_keys, open_registry
+from deltareg.api.opening import check_address, check_keys, opened_registry
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import options_that_do_not_hold, read
 from deltareg.db.sql.clock import US_PER_S, read_clock
@@ -61,11 +61,8 @@ def check_all(settings: ServerSettings) -> int:
 def _lines(settings: ServerSettings) -> Iterator[CheckLine]:
     yield _try("address", lambda: _address(settings))
     yield _try("key files", lambda: ", ".join(map(str, check_keys(settings))) or "made at the first start")
-    registry = open_registry(settings)
-    try:
+    with opened_registry(settings) as registry:
         yield from _lines_of(with_own_files(registry, settings, makes=False), settings)
-    finally:
-        registry.engine.dispose()
 
 
 def _lines_of(registry: Registry, settings: ServerSettings) -> Iterator[CheckLine]:

@@ -72,6 +72,20 @@ def open_registry(settings: ServerSettings) -> Registry:
     )
 
 
+@contextmanager
+def opened_registry(settings: ServerSettings) -> Generator[Registry, None, None]:
+    """Open a registry for the block of a command, and close its connections.
+
+    Raises:
+        Misconfigured: As in `open_registry`.
+    """
+    registry = open_registry(settings)
+    try:
+        yield registry
+    finally:
+        registry.engine.dispose()
+
+
 def _open_providers(settings: ServerSettings) -> "tuple[Provider, ...]":
     if settings.oidc is not None and settings.effective_webhook_key is None:
         raise Misconfigured(

@@ -6,7 +6,7 @@ import click
 import sqlalchemy as sa
 
 from deltareg.api.first_start import has_database, with_own_files
-from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.opening import opened_registry, read_settings, reporting_errors
 from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import read
@@ -125,7 +125,7 @@ def _open(data_dir: Path | None) -> tuple[ServerSettings, Registry]:
             f"there is no registry in {settings.data_dir}",
             fix="name its folder: --data-dir DIR, or set DELTAREG_DATABASE_URL",
         )
-    return settings, with_own_files(open_registry(settings), settings)
+    return settings, with_own_files(click.get_current_context().with_resource(opened_registry(settings)), settings)
 
 
 def _find(conn: sa.Connection, wanted: str) -> KeyRow:

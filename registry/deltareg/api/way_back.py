@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deltareg.api.first_start import ADMIN, ADMIN_SCOPES, has_database
-from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.opening import opened_registry, read_settings, reporting_errors
 from deltareg.api.places import data_dir_option
 from deltareg.drawing.wording import count
 from deltareg.errors import Misconfigured
@@ -59,16 +59,13 @@ def create_token(
                 f"there is no registry in {settings.data_dir}",
                 fix="name its folder: --data-dir DIR, or set DELTAREG_DATABASE_URL",
             )
-        registry = open_registry(settings)
-        try:
+        with opened_registry(settings) as registry:
             made = make_way_back(
                 registry,
                 principal=parse_name(principal, "principal"),
                 scopes=[*ADMIN_SCOPES, *also],
                 expires_in_s=expires_days * 86_400,
             )
-        finally:
-            registry.engine.dispose()
     click.echo(made.secret)
     who = f"{principal}, who is new here" if made.is_new else principal
     click.echo(

@@ -14,7 +14,7 @@ from deltareg.api.doctor.room import when_full
 from deltareg.api.doctor.slow import why_slow
 from deltareg.api.doctor.stuck import what_is_stuck
 from deltareg.api.observability.growth import RoomSample, sample_disks, sample_room
-from deltareg.api.opening import open_registry, read_settings, reporting_errors
+from deltareg.api.opening import opened_registry, read_settings, reporting_errors
 from deltareg.api.places import data_dir_option
 from deltareg.api.settings import ServerSettings
 from deltareg.errors import DeltaregError
@@ -82,7 +82,7 @@ def _open(settings: ServerSettings) -> tuple[Registry | None, str]:
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).is_file():
         return None, f"there is no database in {settings.data_dir}"
     try:
-        return open_registry(settings), ""
+        return click.get_current_context().with_resource(opened_registry(settings)), ""
     except DeltaregError as error:
         return None, error.message
 

@@ -5,7 +5,7 @@ lock, so that there is one; pushes and deletions wait for none of it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import sqlalchemy as sa
 
@@ -15,6 +15,7 @@ from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import insert
 from deltareg.db.storage.rows import ShareRow, StorageChangeRow
 from deltareg.db.tables import (
+    SHARE_FIGURES,
     STORAGE_FIGURES,
     base_packs,
     base_shares,
@@ -28,39 +29,8 @@ from deltareg.db.tables import (
 )
 
 _LOCK = 7_260_061
-_SHARE = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
 # As the index has it; of a boolean, SQLAlchemy would make another condition.
 _IS_SOUGHT = sa.text("(version_shares.is_owner IS NULL OR version_shares.is_owner)")
-
-
-@dataclass(slots=True)
-class LineStorage:
-    """What is to be added to the figures of the versions of a line of one kind; as in `line_storage`."""
-
-    versions: int = 0
-    logical_bytes: int = 0
-    manifest_bytes: int = 0
-    map_bytes: int = 0
-    pack_bytes: int = 0
-    referenced_bytes: int = 0
-    referenced_payload: int = 0
-    alone_bytes: int = 0
-    alone_payload: int = 0
-    shared_bytes: int = 0
-
-    def add_change(self, row: StorageChangeRow) -> None:
-        """Add what a trigger wrote down."""
-        for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(row, each.name))
-
-    def add_share(self, row: ShareRow, *, is_owner: bool, by: int) -> None:
-        """Add (`by` is 1) or take away (-1) what a share counts."""
-        if not is_owner:
-            self.shared_bytes += by * (row.referenced_bytes + row.alone_bytes)
-            return
-        self.pack_bytes += by * row.size_bytes
-        for name in _SHARE:
-            setattr(self, name, getattr(self, name) + by * getattr(row, name))
 
 
 def lock_settling(conn: sa.Connection) -> None:
@@ -133,10 +103,10 @@ def mark_shares(conn: sa.Connection, shares: Sequence[ShareRow], *, is_owner: bo
             conn.execute(sa.update(table).where(is_it).values(is_owner=is_owner), rows)
 
 
-def add_storage(conn: sa.Connection, sums: Mapping[tuple[int, str], LineStorage]) -> None:
-    """Add figures to those of lines; those locked first come first, for everybody alike."""
+def add_storage(conn: sa.Connection, sums: Mapping[tuple[int, str], Mapping[str, int]]) -> None:
+    """Add figures, by line and kind, to those that are kept; those locked first come first, for everybody alike."""
     rows = [
-        {"delta_id": delta_id, "kind": kind} | {name: getattr(figures, name) for name in STORAGE_FIGURES}
+        {"delta_id": delta_id, "kind": kind} | {name: figures.get(name, 0) for name in STORAGE_FIGURES}
         for (delta_id, kind), figures in sorted(sums.items())
     ]
     if rows:
@@ -156,7 +126,7 @@ def _select_version_shares(*more: sa.ColumnElement[int]) -> sa.Select[*tuple[obj
             versions.c.delta_id,
             versions.c.kind,
             packs.c.size_bytes,
-            *(version_shares.c[name] for name in _SHARE),
+            *(version_shares.c[name] for name in SHARE_FIGURES),
             *more,
         )
         .join(versions, versions.c.id == version_shares.c.version_id)
@@ -175,7 +145,7 @@ def _select_base_shares() -> sa.Select[*tuple[object, ...]]:
             sa.cast(sa.null(), sa.BigInteger).label("delta_id"),
             sa.cast(sa.null(), sa.Text).label("kind"),
             packs.c.size_bytes,
-            *(base_shares.c[name] for name in _SHARE),
+            *(base_shares.c[name] for name in SHARE_FIGURES),
         )
         .join(bases, bases.c.id == base_shares.c.base_id)
         .join(packs, packs.c.id == base_shares.c.pack_id)

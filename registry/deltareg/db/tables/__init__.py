@@ -49,6 +49,7 @@ from deltareg.db.tables.operations import operations as operations
 from deltareg.db.tables.operations import retention_rules as retention_rules
 from deltareg.db.tables.outbox import event_head as event_head
 from deltareg.db.tables.outbox import outbox as outbox
+from deltareg.db.tables.packs import SHARE_FIGURES as SHARE_FIGURES
 from deltareg.db.tables.packs import base_packs as base_packs
 from deltareg.db.tables.packs import base_shares as base_shares
 from deltareg.db.tables.packs import form_packs as form_packs

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.tables.metadata import RowId, count, member, metadata, row_id
+from deltareg.db.tables.packs import SHARE_FIGURES
 
 # The versions of a line that are not deleted, by their base; `trained` counts those that were trained on
 # a variant, under the variant.
@@ -21,10 +22,7 @@ STORAGE_FIGURES = (
     "manifest_bytes",
     "map_bytes",
     "pack_bytes",
-    "referenced_bytes",
-    "referenced_payload",
-    "alone_bytes",
-    "alone_payload",
+    *SHARE_FIGURES,
     "shared_bytes",
 )
 """What is kept of a line's storage: of its versions; of the packs that count for them; of those that do not."""

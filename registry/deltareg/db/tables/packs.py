@@ -81,6 +81,9 @@ released_packs = sa.Table(
 )
 
 
+SHARE_FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
+
+
 def _share() -> tuple[sa.Column[int] | sa.Column[bool | None], ...]:
     """The byte counts of a holder's own pieces in one of its packs (service/push/shares.py).
 
@@ -88,12 +91,11 @@ def _share() -> tuple[sa.Column[int] | sa.Column[bool | None], ...]:
     settled yet, or the holder is deleted.
     """
     is_owner: sa.Column[bool | None] = sa.Column("is_owner", sa.Boolean)
-    figures = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
-    return (*(count(name) for name in figures), is_owner)
+    return (*(count(name) for name in SHARE_FIGURES), is_owner)
 
 
 # A share goes with the row that says that the pack is needed, and may come later than that: what
-# has none, or one of another storage map, is measured when somebody asks.
+# has none, or one of another storage map, is measured by the next recount.
 version_shares = sa.Table(
     "version_shares",
     metadata,

@@ -15,6 +15,7 @@ from deltareg.db.sql.among import among_found
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.storage.rows import HolderRow, LooseKeyRow
 from deltareg.db.tables import (
+    SHARE_FIGURES,
     STORAGE_FIGURES,
     base_shares,
     bases,
@@ -31,7 +32,6 @@ from deltareg.db.tables import (
 from deltareg.db.tables.packs import UNADOPTED
 from deltareg.identity.manifest import BASE_KIND
 
-_SHARE = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
 Select = sa.Select[*tuple[Any, ...]]
 
 
@@ -143,7 +143,7 @@ def _select_holder(holder: sa.Table, shares: sa.Table, *, is_base: int, kind: sa
         sa.func.length(holder.c.manifest).label("manifest_bytes"),
         sa.func.length(holder.c.storage_map).label("map_bytes"),
         _sum(sa.case((shares.c.is_owner, packs.c.size_bytes), else_=0)).label("pack_bytes"),
-        *(_sum(sa.case((shares.c.is_owner, shares.c[name]), else_=0)).label(name) for name in _SHARE),
+        *(_sum(sa.case((shares.c.is_owner, shares.c[name]), else_=0)).label(name) for name in SHARE_FIGURES),
         _sum(sa.case((shares.c.is_owner, 0), else_=decoded)).label("shared_bytes"),
     ).select_from(holder)
 

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.bases.stacks import is_standing
 from deltareg.db.tables import (
+    SHARE_FIGURES,
     STORAGE_FIGURES,
     base_shares,
     bases,
@@ -16,7 +17,6 @@ from deltareg.db.tables import (
     versions,
 )
 
-_SHARE = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
 _Select = sa.Select[*tuple[Any, ...]]
 
 
@@ -109,7 +109,7 @@ def _select_storage() -> _Select:
         sa.func.length(versions.c.storage_map),
         *none[4:],
     ]
-    own = [packs.c.size_bytes, *(version_shares.c[name] for name in _SHARE)]
+    own = [packs.c.size_bytes, *(version_shares.c[name] for name in SHARE_FIGURES)]
     decoded = version_shares.c.referenced_bytes + version_shares.c.alone_bytes
     shares = [
         *none[:4],

@@ -1,6 +1,7 @@
 """Settling what is stored: each pack counts for the oldest that needs it, and lines are added up."""
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import sqlalchemy as sa
@@ -8,16 +9,24 @@ import sqlalchemy as sa
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import settling as queries
 from deltareg.db.storage.rows import ShareRow
-from deltareg.db.storage.settling import LineStorage
+from deltareg.db.tables import SHARE_FIGURES, STORAGE_FIGURES
+from deltareg.errors import DiskFull, Unavailable
+
+log = logging.getLogger(__name__)
 
 _BATCH = 1_000
-Sums = defaultdict[tuple[int, str], LineStorage]
+Sums = defaultdict[tuple[int, str], Counter[str]]
 
 
-def settle_storage(engine: sa.Engine) -> None:
-    """Settle all that waits."""
-    while settle_some_storage(engine) == _BATCH:
-        pass
+def settle_storage(engine: sa.Engine) -> bool:
+    """Settle all that waits; return whether that could be written, as it cannot on a full disk."""
+    try:
+        while settle_some_storage(engine) == _BATCH:
+            pass
+    except (DiskFull, Unavailable) as error:
+        log.warning("what is stored is not settled: %s", error)
+        return False
+    return True
 
 
 def settle_some_storage(engine: sa.Engine) -> int:
@@ -34,10 +43,10 @@ def settle_some_storage(engine: sa.Engine) -> int:
 def _settle(conn: sa.Connection) -> int:
     queries.lock_settling(conn)
     changes = queries.next_changes(conn, limit=_BATCH)
-    sums: Sums = defaultdict(LineStorage)
+    sums: Sums = defaultdict(Counter)
     for row in changes:
         if row.delta_id is not None and row.kind is not None:
-            sums[row.delta_id, row.kind].add_change(row)
+            sums[row.delta_id, row.kind].update({name: getattr(row, name) for name in STORAGE_FIGURES})
     owners, others = _share_out(conn, {row.pack_id for row in changes if row.pack_id is not None})
     for shares, is_owner in ((owners, True), (others, False)):
         for share in shares:
@@ -76,5 +85,12 @@ def _count(sums: Sums, share: ShareRow, *, is_owner: bool) -> None:
         return
     line = sums[share.delta_id, share.kind]
     if share.is_owner is not None:
-        line.add_share(share, is_owner=share.is_owner, by=-1)
-    line.add_share(share, is_owner=is_owner, by=1)
+        line.subtract(_figures(share, is_owner=share.is_owner))
+    line.update(_figures(share, is_owner=is_owner))
+
+
+def _figures(share: ShareRow, *, is_owner: bool) -> dict[str, int]:
+    """Return what a share counts: of its own pack all of it, of another's what it decodes to."""
+    if not is_owner:
+        return {"shared_bytes": share.referenced_bytes + share.alone_bytes}
+    return {"pack_bytes": share.size_bytes} | {name: getattr(share, name) for name in SHARE_FIGURES}

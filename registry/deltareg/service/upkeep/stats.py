@@ -19,7 +19,7 @@ from deltareg.db.storage.rows import HolderRow, LooseKeyRow
 from deltareg.db.storage.settling import has_changes
 from deltareg.db.upkeep import stats as queries
 from deltareg.db.upkeep.stats import StatsScope
-from deltareg.errors import DiskFull, NotFound, Unavailable
+from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
@@ -98,11 +98,8 @@ def _look_settled(registry: Registry, caller: Caller, of: str | LineRef | Ref | 
             is_settled = not has_changes(conn)
             if is_settled or not attempts:
                 return _look(conn, caller, of, limit)
-        attempts -= 1
-        try:
-            settle_storage(registry.engine)
-        except (DiskFull, Unavailable):
-            attempts = 0  # who looks for room has to be told of what is there
+        # Who looks for room has to be told of what is there, also where nothing can be written.
+        attempts = attempts - 1 if settle_storage(registry.engine) else 0
 
 
 def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None, limit: int) -> _Found:
