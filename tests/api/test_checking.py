@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from deltareg.api.first_start import with_keys
-from deltareg.api.opening import open_registry, read_settings
+from deltareg.api.opening import opened_registry, read_settings
 from deltareg.api.serve import server
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
@@ -30,10 +30,10 @@ def settings(sqlite_url, tmp_path, monkeypatch):
 
 @pytest.fixture
 def registry(settings):
-    opened = with_keys(open_registry(settings), settings)
-    seal_webhook(opened)
-    yield opened
-    opened.engine.dispose()
+    with opened_registry(settings) as opened:
+        keyed = with_keys(opened, settings)
+        seal_webhook(keyed)
+        yield keyed
 
 
 def seal_webhook(registry):
@@ -93,7 +93,8 @@ def test_the_key_to_seal_with_is_rotated_line_by_line(registry, settings):
     assert done.output.startswith("sealed 3 secrets under ")
     assert seal_anew(registry, both) == 0
     assert checked().exit_code == 0
-    again = with_keys(open_registry(settings), settings).signer
+    with opened_registry(settings) as opened:
+        again = with_keys(opened, settings).signer
     assert again is not None
     assert again.keyid == registry.signer.keyid
 

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -417,14 +418,17 @@ def test_a_key_that_no_former_one_vouches_for_is_refused_until_somebody_trusts_i
 
 def test_a_log_that_is_set_back_before_a_rotation_is_refused(ana, sealed, tmp_path):
     ana("audit", "checkpoint")
-    with sqlite3.connect(sealed.engine.url.database) as saved:
-        saved.execute("VACUUM INTO ?", [str(tmp_path / "saved.db")])
+    with closing(sqlite3.connect(sealed.engine.url.database)) as now:
+        now.execute("VACUUM INTO ?", [str(tmp_path / "saved.db")])
     rotate_server_key(sealed, key_of("the second"))
     fill(sealed, 5)
     seal_all(sealed)
     assert ana("audit", "checkpoint").status == 0
     sealed.engine.dispose()
-    with sqlite3.connect(tmp_path / "saved.db") as saved, sqlite3.connect(sealed.engine.url.database) as now:
+    with (
+        closing(sqlite3.connect(tmp_path / "saved.db")) as saved,
+        closing(sqlite3.connect(sealed.engine.url.database)) as now,
+    ):
         saved.backup(now)
     before = replace(sealed, rotated=[])
 

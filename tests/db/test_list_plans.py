@@ -13,7 +13,7 @@ from deltareg.db.lines.log import event_rows
 from deltareg.db.lines.numbers import count_live, live_numbers, newest_numbers
 from deltareg.db.lines.resolve import on_channel
 from deltareg.db.lines.versions import find_version
-from deltareg.db.overview.overview import channels_at_a_glance, weights
+from deltareg.db.overview.overview import channels_at_a_glance, channels_of_line, weights
 from deltareg.db.quotas.recount import live_pack_bytes
 from deltareg.db.runs.queue import queue_depth, worker_rows
 from deltareg.db.runs.runs import run_rows
@@ -64,6 +64,7 @@ ASKED = {
     "newest verdicts": (lambda c: newest_verdicts(c, [1, 2]), ("ix_verdicts_version_id",)),
     "relatives": (lambda c: family(c, FamilyOrigin(version_id=1), up=5, down=5, sight=None, limit=50), ()),
     "home": (lambda c: channels_at_a_glance(c, suite="smoke", sight=None, limit=60), ()),
+    "channels of a line": (lambda c: channels_of_line(c, 1, suite="smoke"), ("ix_revisions_broken",)),
     "weights": (lambda c: weights(c, None), ()),
     "storage of everything": (
         lambda c: [

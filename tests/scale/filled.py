@@ -97,8 +97,9 @@ def _derive(engine: sa.Engine, *, sealed: int, events: int) -> None:
         conn.exec_driver_sql(f"INSERT INTO unsealed (audit_id) SELECT id FROM audit WHERE id > {sealed}")
     mend_counts(engine)
     seal_trail(engine)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.exec_driver_sql("VACUUM ANALYZE" if conn.dialect.name == "postgresql" else "ANALYZE")
+    if engine.dialect.name == "postgresql":  # as its autovacuum does; of SQLite, no registry has statistics
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.exec_driver_sql("VACUUM ANALYZE")
 
 
 def seal_trail(engine: sa.Engine) -> None:

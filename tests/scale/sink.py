@@ -128,7 +128,6 @@ def filling(engine: sa.Engine) -> Iterator[RowSink]:
             sink.flush()
             for _, sql in triggers:
                 driver.execute(sql)
-        driver.execute("ANALYZE")
         conn.invalidate()  # the next one waits for the disk again
 
 

@@ -172,8 +172,10 @@ def _glances(suite: str, start: sa.FromClause = channels) -> sa.Select[*tuple[An
     )
     broken, opener = revisions.alias("broken"), principals.alias("opener")
     to_review = (
-        sa.select(sa.func.max(broken.c.number))
+        sa.select(broken.c.number)
         .where(broken.c.channel_id == channels.c.id, _is_to_review(broken))
+        .order_by(broken.c.id.desc())  # of the greatest number, SQLite reads all moves of the channel
+        .limit(1)
         .correlate(channels)
         .scalar_subquery()
     )
