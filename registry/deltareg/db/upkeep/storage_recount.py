@@ -56,13 +56,14 @@ def set_storage(conn: sa.Connection) -> None:
     if conn.dialect.name == "postgresql":
         conn.execute(sa.text(f"LOCK TABLE {storage_changes.name} IN EXCLUSIVE MODE"))
     owners = _owners()
-    for table, is_base in ((version_shares, 0), (base_shares, 1)):
+    of_versions = sa.exists().where(versions.c.id == version_shares.c.version_id, versions.c.deleted_at.is_not(None))
+    of_bases = sa.exists().where(bases.c.id == base_shares.c.base_id, ~is_standing())
+    for table, is_base, is_gone in ((version_shares, 0, of_versions), (base_shares, 1, of_bases)):
         is_it = _is_share(owners, is_base)
         differs = table.c.is_owner.is_distinct_from(owners.c.is_first)
         conn.execute(sa.update(table).where(*is_it, differs).values(is_owner=owners.c.is_first))
-        conn.execute(
-            sa.update(table).where(table.c.is_owner.is_not(None), ~sa.exists().where(*is_it)).values(is_owner=None)
-        )
+        # By its holder: a database that saw no share settled yet would look for one in all owners, one by one.
+        conn.execute(sa.update(table).where(table.c.is_owner.is_not(None), is_gone).values(is_owner=None))
     conn.execute(sa.delete(line_storage))
     conn.execute(sa.insert(line_storage).from_select(["delta_id", "kind", *STORAGE_FIGURES], _select_storage()))
     conn.execute(sa.delete(storage_changes))
