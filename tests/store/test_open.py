@@ -10,7 +10,7 @@ import pytest
 from deltareg.errors import StoreMisconfigured
 from deltareg.store import open_store, read_options
 from deltareg.store.s3 import S3Options
-from deltareg.store.schemes import GROUP, NoOptions
+from deltareg.store.schemes import GROUP, NoOptions, added_schemes
 from tests.plug_ins import install
 
 
@@ -64,6 +64,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "howto" / "add-a-store.md"
 (PLUG_IN,) = re.findall(r"^```python\n(.*?)```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
+@pytest.fixture
+def looked_for_anew():
+    """Let the process look again for what other distributions add."""
+    added_schemes.cache_clear()
+    yield
+    added_schemes.cache_clear()
+
+
+@pytest.mark.usefixtures("looked_for_anew")
 def test_the_store_of_the_how_to_is_opened_by_its_scheme(tmp_path, monkeypatch) -> None:
     nas = install(tmp_path, monkeypatch, "nas", PLUG_IN, {GROUP: "nas = nas:SCHEME"})
     options = read_options("nas://share", {"DELTAREG_NAS_MOUNT": str(tmp_path / "mnt")})
@@ -79,6 +88,7 @@ def test_the_store_of_the_how_to_is_opened_by_its_scheme(tmp_path, monkeypatch) 
     assert refused.value.fix.endswith("or nas://…")
 
 
+@pytest.mark.usefixtures("looked_for_anew")
 @pytest.mark.parametrize(
     ("points", "says"),
     [

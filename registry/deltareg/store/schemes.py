@@ -5,11 +5,11 @@ loads its library when a store is opened and not before. Another distribution ad
 entry-point group `deltareg.stores`, by the name of its scheme.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar, get_type_hints
 from urllib.parse import urlsplit
@@ -80,6 +80,12 @@ def all_schemes() -> Mapping[str, StoreScheme[Any]]:
     return {scheme.name: scheme for scheme in schemes}
 
 
+@cache
+def added_schemes() -> Sequence[EntryPoint]:
+    """Give what other distributions add: looked for once, as that reads a file of all that are installed."""
+    return tuple(entry_points(group=GROUP))
+
+
 def find_scheme(url: str) -> StoreScheme[Any]:
     """Find what opens a URL, here or in another distribution.
 
@@ -87,8 +93,7 @@ def find_scheme(url: str) -> StoreScheme[Any]:
         StoreMisconfigured: Nothing does, two do, or what says so is no scheme.
     """
     name = urlsplit(url).scheme
-    points = list(entry_points(group=GROUP, name=name))
-    found = [_check(point.value, point.load()) for point in points]
+    found = [_check(point.value, point.load()) for point in added_schemes() if point.name == name]
     found += [all_schemes()[name]] if name in all_schemes() else []
     if len(found) > 1:
         raise StoreMisconfigured(f"two stores open {name}://", fix="uninstall one of them")
@@ -121,8 +126,8 @@ def read_options(url: str, variables: Mapping[str, str]) -> object:
 def not_a_url(url: str, what: str = "a store") -> StoreMisconfigured:
     """Word the refusal of a URL that cannot be read."""
     forms = [scheme.form for scheme in all_schemes().values()]
-    others = [f"{point.name}://…" for point in entry_points(group=GROUP)]
-    return StoreMisconfigured(f"not the URL of {what}: {url!r}", fix=f"write {' or '.join([*forms, *others])}")
+    added = [f"{point.name}://…" for point in added_schemes()]
+    return StoreMisconfigured(f"not the URL of {what}: {url!r}", fix=f"write {' or '.join([*forms, *added])}")
 
 
 def _check(where: str, value: object) -> StoreScheme[Any]:

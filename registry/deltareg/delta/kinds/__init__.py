@@ -10,7 +10,7 @@ distribution adds one under the entry-point group `deltareg.kinds`.
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import cast
@@ -31,7 +31,7 @@ def all_kinds() -> dict[str, KindReader]:
         Misconfigured: Two read the same layout, or an entry point is no kind.
     """
     readers = [kind for file in _files() for kind in _kinds_of(import_module(f"{__name__}.{file}"))]
-    readers += [_require_kind(point.value, point.load()) for point in entry_points(group=GROUP)]
+    readers += [_require_kind(point.value, point.load()) for point in _added_kinds()]
     kinds: dict[str, KindReader] = {}
     for kind in readers:
         if kinds.setdefault(kind.layout, kind) is not kind:
@@ -45,7 +45,7 @@ def kinds_in(file: str) -> Sequence[KindReader]:
     There are none if the folder lacks the file, or if another distribution adds kinds: those can
     only be known when all are loaded.
     """
-    if file not in _files() or entry_points(group=GROUP):
+    if file not in _files() or _added_kinds():
         return ()
     return _kinds_of(import_module(f"{__name__}.{file}"))
 
@@ -62,6 +62,12 @@ def holds_results(kind: str) -> bool:
     """
     readers = [reader for reader in all_kinds().values() if reader.name == kind]
     return bool(readers) and all(getattr(reader, "holds_results", False) for reader in readers)
+
+
+@cache
+def _added_kinds() -> Sequence[EntryPoint]:
+    """What other distributions add: looked for once, as that reads a file of all that are installed."""
+    return tuple(entry_points(group=GROUP))
 
 
 @cache
