@@ -13,6 +13,7 @@ SPARE = {"sqlite": 20, "postgresql": 500}  # thousands of steps, rows
 # What adds up or walks what there is of a line, a queue or the store, and so answers more.
 ANSWERS_MORE = {
     "ls, 200 rows",
+    "ls by verdict fail",
     "hub refs",
     "queue",
     "page runs",
