@@ -165,8 +165,9 @@ def fill(engine, count):
             put(conn, "search_terms (term, version_id)", sorted(terms))
             put(conn, "version_metrics (name, version_id, source, value)", metrics)
             conn.execute(sa.insert(t.cards), [{"version_id": n, "document": None} for n in ids])
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.exec_driver_sql("ANALYZE")
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.exec_driver_sql("ANALYZE")
 
 
 def put(conn, place, values):

@@ -45,9 +45,6 @@ def costs(folder: Path, waiting: int, *, url: str = "") -> str:
             rows.add_version(conn, line.id)
         first = conn.execute(sa.select(t.versions.c.id)).scalars().first()
         fill(conn, waiting, version_id=first, namespace_id=place, created_by=ada.principal_id)
-    if engine.dialect.name == "sqlite":
-        with engine.connect() as conn:
-            conn.exec_driver_sql("ANALYZE")
     key = enrol(engine, worker.principal_id, worker.principal)
     ask = LeaseRequest(worker="w", key=str(key.public))
     refs = iter(f"team/x:v{number}" for number in range(2, 99))
