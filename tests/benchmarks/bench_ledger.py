@@ -36,6 +36,7 @@ from deltareg.store.memory import MemoryStore
 from deltareg.wire import ChannelMove, RunCreate
 from tests.benchmarks import page
 from tests.benchmarks.bench_rollback import in_postgresql, told
+from tests.fixtures.databases import take_statistics
 from tests.service import rows, work
 
 _LINE, _CHANNEL = LineRef("lab", "x"), "prod"
@@ -157,9 +158,7 @@ def fill(engine, count):
             for name in ("versions", "revisions"):
                 newest = f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name}"
                 conn.exec_driver_sql(newest)
-    if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("ANALYZE")
+    take_statistics(engine)
 
 
 def made(first, numbers):

@@ -31,6 +31,7 @@ from deltareg.store.memory import MemoryStore
 from tests.benchmarks import page
 from tests.benchmarks.bench_ledger import in_sqlite
 from tests.benchmarks.bench_rollback import in_postgresql, told
+from tests.fixtures.databases import take_statistics
 from tests.service import rows
 
 _NAMESPACES, _LINES, _WORDS, _VOCABULARY = 1_000, 5, 30, 20_000
@@ -165,9 +166,7 @@ def fill(engine, count):
             put(conn, "search_terms (term, version_id)", sorted(terms))
             put(conn, "version_metrics (name, version_id, source, value)", metrics)
             conn.execute(sa.insert(t.cards), [{"version_id": n, "document": None} for n in ids])
-    if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("ANALYZE")
+    take_statistics(engine)
 
 
 def put(conn, place, values):

@@ -15,7 +15,7 @@ from deltareg.service.registry import Registry
 from deltareg.service.trail.seal import seal_some
 from deltareg.service.upkeep.counts import mend_counts
 from deltareg.store.memory import MemoryStore
-from tests.fixtures.databases import database, postgresql_started, server_url
+from tests.fixtures.databases import database, postgresql_started, server_url, take_statistics
 from tests.fixtures.registries import RunningRegistry, running
 from tests.scale.blob_links import BlobLinks
 from tests.scale.history import History
@@ -97,9 +97,7 @@ def _derive(engine: sa.Engine, *, sealed: int, events: int) -> None:
         conn.exec_driver_sql(f"INSERT INTO unsealed (audit_id) SELECT id FROM audit WHERE id > {sealed}")
     mend_counts(engine)
     seal_trail(engine)
-    if engine.dialect.name == "postgresql":  # as its autovacuum does; of SQLite, no registry has statistics
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("VACUUM ANALYZE")
+    take_statistics(engine)
 
 
 def seal_trail(engine: sa.Engine) -> None:

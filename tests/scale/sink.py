@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from deltareg.db.session import as_writer, write
 from deltareg.db.tables import metadata
+from tests.fixtures.databases import take_statistics
 
 _BATCH = 20_000
 _TEXT, _JSON = 25, {114, 3802}  # by PostgreSQL's numbers: JSON goes in as the text that it is
@@ -111,8 +112,7 @@ def filling(engine: sa.Engine) -> Iterator[RowSink]:
                 sink.end()
             for _, statement in indexes:
                 conn.exec_driver_sql(statement)
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("VACUUM ANALYZE")
+        take_statistics(engine)
         return
     with engine.connect() as conn:
         driver: Any = conn.connection.driver_connection

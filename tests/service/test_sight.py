@@ -24,6 +24,7 @@ from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import built_in
 from deltareg.wire import Page
+from tests.fixtures.databases import take_statistics
 from tests.service import rows
 
 _QUICK_S = 1.0
@@ -223,7 +224,5 @@ def many(engine):
             numbers = [n for n in range(100_000) if table is not t.verdicts or n % 10]
             for start in range(0, len(numbers), 5_000):
                 conn.execute(sa.insert(table), [made(n) for n in numbers[start : start + 5_000]])
-    if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("ANALYZE")
+    take_statistics(engine)
     return Registry(engine, MemoryStore())
