@@ -43,6 +43,7 @@ from tests.benchmarks.worker_beside import worker_beside
 from tests.fixtures.databases import database, postgresql_started, server_url
 from tests.fixtures.processes import API, Processes, until
 from tests.fixtures.registries import report
+from tests.process_table import processes_below
 
 _LINE, _CHANNEL = "team/lora", "prod"
 _SHAPE = Shape(layers=16, hidden=256, inner=256, heads=8, key_heads=8, vocabulary=512)
@@ -362,14 +363,7 @@ def keep_asking(port, request, until_s, counts, number):
 
 def cpu_s(pid):
     """Add up the CPU seconds of a process and of all that it started."""
-    return sum(_own_cpu_s(each) for each in _family(pid))
-
-
-def _family(pid):
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))
+    return sum(_own_cpu_s(each) for each in [pid, *processes_below(pid)])
 
 
 def _own_cpu_s(pid):

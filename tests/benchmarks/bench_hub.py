@@ -33,6 +33,7 @@ from safetensors.numpy import load_file, save_file
 from tests.benchmarks import page
 from tests.fixtures.processes import Processes
 from tests.fixtures.registries import SAMPLES
+from tests.process_table import processes_below
 
 _LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 _MIB = 1 << 20
@@ -163,20 +164,7 @@ class Memory:
 
     def _look(self):
         while not self._ends.wait(0.05):
-            self.most_bytes = max(self.most_bytes, sum(map(resident_bytes, family(self._pid))))
-
-
-def family(pid):
-    """Give a process and all below it."""
-    found, new = [pid], [pid]
-    while new:
-        below: list[int] = []
-        for each in new:
-            with suppress(OSError):
-                for task in Path(f"/proc/{each}/task").iterdir():
-                    below += map(int, (task / "children").read_text().split())
-        found, new = found + below, below
-    return found
+            self.most_bytes = max(self.most_bytes, sum(map(resident_bytes, [self._pid, *processes_below(self._pid)])))
 
 
 def resident_bytes(pid):

@@ -26,6 +26,7 @@ from deltareg.suites.suite import built_in, parse_suite
 from deltareg_verify.messages.report import listen
 from deltareg_verify.sandbox.zygote import Zygote
 from tests.benchmarks import llama_files, page
+from tests.process_table import processes_below
 from tests.verify.assigned import lay_out
 
 MB = 1_000_000
@@ -156,7 +157,7 @@ def watched(pid):
 
     def watch():
         while not stop.wait(_EVERY_S):
-            for child in descendants(pid):
+            for child in processes_below(pid):
                 found = memory_of(child)
                 peak.private = max(peak.private, found.get("RssAnon", 0))
                 peak.files = max(peak.files, found.get("RssFile", 0))
@@ -168,19 +169,6 @@ def watched(pid):
     finally:
         stop.set()
         thread.join()
-
-
-def descendants(pid):
-    found, waiting = [], [pid]
-    while waiting:
-        path = Path(f"/proc/{(one := waiting.pop())}/task/{one}/children")
-        try:
-            children = [int(word) for word in path.read_text().split()]
-        except OSError:  # it has ended
-            continue
-        found += children
-        waiting += children
-    return found
 
 
 def memory_of(pid):

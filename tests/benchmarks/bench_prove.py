@@ -7,7 +7,6 @@ stored, and what was read for the proof as a share of the bytes pushed.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from safetensors.numpy import save_file
 from tests.benchmarks import page
 from tests.benchmarks.worker_beside import worker_process
 from tests.fixtures.processes import Processes
+from tests.process_table import processor_s
 
 _HEAD = f"{'pushed':<26}{'MB':>8}{'stored':>8}{'push s':>8}{'proven s':>10}{'CPU s':>8}{'read':>7}"
 _WIDTH = 2048
@@ -62,13 +62,13 @@ def measure(folder, options):
 
 def told(name, client, path, pid):
     """Push, wait for the proof, and write the line."""
-    spent = cpu_of_tree(pid)
+    spent = processor_s(pid)
     began = time.perf_counter()
     report = client.push(path, f"lab/{path.name}", base="base")
     pushed = time.perf_counter()
     settled(lambda: client.show(report.version.ref).proof)
     proven = time.perf_counter()
-    spent = cpu_of_tree(pid) - spent
+    spent = processor_s(pid) - spent
     version = client.show(report.version.ref)
     read = version.stored_bytes / max(1, report.uploaded_bytes)
     return (
@@ -83,22 +83,6 @@ def settled(look):
     while look() != "proven":
         assert time.monotonic() < deadline, "nobody proved it"
         time.sleep(0.01)
-
-
-def cpu_of_tree(pid):
-    """Give the processor seconds of a process and all below it, those that have ended included."""
-    total = 0.0
-    todo = [pid]
-    while todo:
-        one = todo.pop()
-        try:
-            stat = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            children = Path(f"/proc/{one}/task/{one}/children").read_text().split()
-        except FileNotFoundError:
-            continue
-        total += sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
-        todo += map(int, children)
-    return total
 
 
 def write_model(folder, layers, *, step, seed):

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import page
 from tests.benchmarks.bench_verify import LLAMA, tokenizer  # only now it can be imported
 from tests.benchmarks.queue_costs import HEAD, costs
+from tests.process_table import processor_s
 
 _OWN = Path(sys.executable).with_name("deltareg")
 _START_S, _EACH_S = 180.0, 120.0
@@ -167,21 +168,6 @@ class Registry:
             if time.monotonic() > deadline:
                 raise SystemExit(f"it did not start: {(self._folder / 'up-0.log').read_text()}")
             time.sleep(0.2)
-
-
-def processor_s(pid):
-    """Give the processor time of a process and of all below it, those that have ended included."""
-    found, seconds = [pid], 0
-    while found:
-        one = found.pop()
-        try:
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            for told in Path(f"/proc/{one}/task").glob("*/children"):
-                found += map(int, told.read_text().split())
-        except OSError:
-            continue
-        seconds += sum(map(int, fields[11:15]))
-    return seconds / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

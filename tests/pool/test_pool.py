@@ -4,7 +4,6 @@ import os
 import signal
 import stat
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from deltareg.errors import Conflict, InvalidInput, Misconfigured, Unavailable
 from deltareg.wire import LeaseRequest, PoolDemand
 from tests.cli.steps import push
 from tests.fixtures.processes import until
+from tests.process_table import has_ended
 
 
 class Slots:
@@ -106,8 +106,7 @@ def test_what_a_keeper_has_started_holds_its_lock_when_it_is_killed(tmp_path, pr
         pass
     child = int(killed.output)
     os.kill(child, signal.SIGKILL)
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split():
-        pass
+    assert has_ended(child)
 
     with only_keeper(tmp_path / "pool"):
         assert stat.S_IMODE((tmp_path / "pool" / "keeper.lock").stat().st_mode) == 0o600

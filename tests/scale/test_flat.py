@@ -1,4 +1,8 @@
-"""What calls read of a registry does not grow with its versions: rows of PostgreSQL, steps of SQLite."""
+"""What calls read of a registry does not grow with its versions: rows of PostgreSQL, steps of SQLite.
+
+Of 20,000 versions on, a filled registry has as many namespaces, people, agents and bases as it gets:
+a smaller one answers less where these are listed.
+"""
 
 import pytest
 
@@ -8,7 +12,7 @@ from tests.pages.conftest import browser
 from tests.scale.filled import DATABASES, empty_database, fill, live_template, serving
 from tests.scale.plan import FillPlan
 
-LESS, MORE = 2_000, 20_000
+LESS, MORE = 20_000, 60_000
 SPARE = {"sqlite": 20, "postgresql": 500}  # thousands of steps, rows
 # What adds up or walks what there is of a line, a queue or the store, and so answers more.
 ANSWERS_MORE = {
@@ -34,10 +38,10 @@ ANSWERS_MORE = {
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("kind", DATABASES)
-def test_calls_read_no_more_of_ten_times_the_versions(kind, tmp_path):
+def test_calls_read_no_more_of_three_times_the_versions(kind, tmp_path):
     less, more = (read_of(kind, tmp_path / str(size), size) for size in (LESS, MORE))
 
-    grown = {name: (less[name], more[name]) for name in less if more[name] > 2 * less[name] + SPARE[kind]}
+    grown = {name: (less[name], more[name]) for name in less if more[name] > 1.5 * less[name] + SPARE[kind]}
     assert {name: rows for name, rows in grown.items() if name not in ANSWERS_MORE} == {}
 
 

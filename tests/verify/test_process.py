@@ -15,6 +15,7 @@ from deltareg_verify.command_line import sweep
 from deltareg_verify.entry import main
 from deltareg_verify.supervisor.settings import resolve
 from tests.fixtures.processes import until
+from tests.process_table import is_alive, processes_below
 from tests.verify.bench import SAMPLES, sample_base
 
 REPOSITORY = str(Path(__file__).parents[2])
@@ -54,12 +55,6 @@ def is_idle(server):
     return all(run.state not in {"queued", "running"} for run in asker.runs.list().items)
 
 
-def alive_below(pid):
-    """List processes that a process has started, and those that they have."""
-    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children") for c in task.read_text().split()]
-    return children + [below for child in children for below in alive_below(child)]
-
-
 @pytest.mark.slow
 def test_one_run_and_the_end(server, start):
     worker = start("--once", "--gpu", "cpu")
@@ -73,24 +68,24 @@ def test_one_run_and_the_end(server, start):
 def test_a_worker_that_waits_ends_at_once_when_asked(server, start):
     worker = start("--lease-wait", "60")
     until(lambda: verdict(server) == "pass" and is_idle(server), "all that was to be done is")
-    below = alive_below(worker.pid)
+    below = processes_below(worker.pid)
 
     worker.send(signal.SIGTERM)
 
     assert worker.wait(30) == 0
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the zygote is gone")
+    until(lambda: not any(is_alive(pid) for pid in below), "the zygote is gone")
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_no_process(server, start):
     worker = start("--lease-wait", "60")
     until(lambda: verdict(server) == "pass", "the first run has its verdict")
-    below = alive_below(worker.pid)
+    below = processes_below(worker.pid)
     assert below
 
     worker.kill()
 
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the zygote is gone")
+    until(lambda: not any(is_alive(pid) for pid in below), "the zygote is gone")
 
 
 @pytest.mark.slow
@@ -100,12 +95,12 @@ def test_a_worker_ends_with_the_process_that_started_it(server, processes):
     environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=server.url)
     parent = processes.start("worker", sys.executable, "-c", script, environ=environ)
     until(lambda: verdict(server) == "pass", "the first run has its verdict")
-    below = alive_below(parent.pid)
+    below = processes_below(parent.pid)
     assert below
 
     parent.kill()
 
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the worker is gone")
+    until(lambda: not any(is_alive(pid) for pid in below), "the worker is gone")
 
 
 def test_a_device_that_is_not_there_stops_the_start(start):

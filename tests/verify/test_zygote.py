@@ -13,6 +13,7 @@ import pytest
 
 from deltareg.errors import Inconclusive, Misconfigured
 from deltareg_verify.sandbox.zygote import Zygote
+from tests.process_table import has_ended, is_alive, processes_below
 
 DEADLINE_S = 30.0
 
@@ -36,22 +37,6 @@ def request(act, **given):
 def run(zygote, act, *, wall_s=60.0, interrupted=lambda: "", **given):
     said = zygote.run(request(act, **given), wall_s=wall_s, interrupted=interrupted)
     return json.loads(said)["result"]
-
-
-def is_alive(pid):
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
-def gone(pid):
-    """Wait until a process is gone, up to a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not is_alive(pid)
 
 
 def appeared(path):
@@ -103,7 +88,7 @@ def test_a_child_that_hangs_is_killed_in_time(zygote, tmp_path):
     with pytest.raises(Inconclusive, match="ran out of time"):
         run(zygote, "hang", pid_file=str(tmp_path / "pid"), wall_s=0.5)
 
-    assert gone(appeared(tmp_path / "pid"))
+    assert has_ended(appeared(tmp_path / "pid"))
     assert run(zygote, "say", text="still here") == "still here"
 
 
@@ -123,13 +108,13 @@ def test_an_interruption_kills_the_child(zygote, tmp_path):
     with pytest.raises(Inconclusive, match="the lease is lost"):
         run(zygote, "hang", pid_file=str(file), interrupted=lambda: "the lease is lost" if file.exists() else "")
 
-    assert gone(appeared(file))
+    assert has_ended(appeared(file))
 
 
 def test_what_a_child_leaves_behind_is_killed_with_it(zygote, tmp_path):
     assert run(zygote, "leave_child_behind", pid_file=str(tmp_path / "pid")) == "left"
 
-    assert gone(appeared(tmp_path / "pid"))
+    assert has_ended(appeared(tmp_path / "pid"))
 
 
 @pytest.mark.parametrize("act", ["leave_the_session", "multiply"])
@@ -190,7 +175,7 @@ def test_a_zygote_that_is_killed_takes_a_sandboxed_child_along(tmp_path, surroun
 
     def kill_zygote():
         if made.pid and not children:
-            children.extend(below(made.pid))
+            children.extend(processes_below(made.pid))
             if len(children) == 2:  # the child, and its first process in a pid namespace
                 os.kill(made.pid, signal.SIGKILL)
             else:
@@ -204,12 +189,7 @@ def test_a_zygote_that_is_killed_takes_a_sandboxed_child_along(tmp_path, surroun
         with pytest.raises(Inconclusive, match="it restarts"):
             run(made, "hang", scratch=str(tmp_path), interrupted=kill_zygote)
 
-    assert all(gone(pid) for pid in children)
-
-
-def below(pid):
-    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children") for c in task.read_text().split()]
-    return children + [deeper for child in children for deeper in below(child)]
+    assert all(has_ended(pid) for pid in children)
 
 
 def test_the_folder_that_a_worker_starts_in_is_none_of_its_childs(tmp_path, surroundings_of_zygote, monkeypatch):
@@ -234,7 +214,7 @@ def test_a_zygote_that_is_killed_is_started_again(tmp_path, surroundings_of_zygo
         first = made.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        assert gone(first)
+        assert has_ended(first)
 
         try:
             run(made, "say", text="y")
@@ -256,7 +236,7 @@ def test_a_zygote_that_is_killed_takes_its_child_along(tmp_path, surroundings_of
         with pytest.raises(Inconclusive, match="it restarts"):
             run(made, "hang", pid_file=str(file), interrupted=kill_zygote)
 
-        assert gone(appeared(file))
+        assert has_ended(appeared(file))
         assert run(made, "say", text="again") == "again"
 
 
@@ -280,8 +260,8 @@ def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path, surroundings_of
 
         supervisor.kill()
 
-    assert gone(child_pid)
-    assert gone(zygote_pid)
+    assert has_ended(child_pid)
+    assert has_ended(zygote_pid)
 
 
 def test_closing_ends_the_zygote(tmp_path, surroundings_of_zygote):
@@ -292,7 +272,7 @@ def test_closing_ends_the_zygote(tmp_path, surroundings_of_zygote):
     made.close()
     made.close()
 
-    assert gone(pid)
+    assert has_ended(pid)
 
 
 def test_a_zygote_that_cannot_start_is_misconfigured(tmp_path, surroundings_of_zygote):

@@ -161,12 +161,15 @@ def select_followers() -> sa.Select[*tuple[Any, ...]]:
 
 
 def _is_revoked() -> sa.Label[bool]:
-    """Whether the version that a follower serves was revoked."""
+    """Whether the version that a follower serves was revoked: looked up by its number, one for each follower.
+
+    Asked for as EXISTS, PostgreSQL may read all versions into a hash for a page of followers.
+    """
     served = versions.alias("served")
-    revoked = sa.exists().where(
+    is_revoked = sa.select(served.c.revoked_at.is_not(None)).where(
         served.c.delta_id == channels.c.delta_id,
         served.c.number == followers.c.version,
         served.c.manifest_digest == followers.c.digest,
-        served.c.revoked_at.is_not(None),
     )
-    return revoked.correlate(channels, followers).label("is_revoked")
+    found = is_revoked.correlate(channels, followers).scalar_subquery()
+    return sa.func.coalesce(found, sa.false()).label("is_revoked")
