@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import beside_scripts as scripts  # only now the tests can be imported
 from tests.benchmarks import page
 from tests.benchmarks.bench_api import free_port, is_up
-from tests.benchmarks.bench_prove import cpu_of_tree
 from tests.benchmarks.bench_start import changed
 from tests.benchmarks.llama_files import Shape, write_base, write_lora, write_tuned
 from tests.compat.releases import ROOTS
+from tests.process_table import processor_s
 from tests.fixtures.databases import database, postgresql_started, server_url
 from tests.fixtures.processes import API, Processes, until
 from tests.fixtures.registries import SAMPLES
@@ -118,7 +118,7 @@ class Bench:
     def _do(self, tool, words, cell):
         """Run a program to its end; one that measures a part of itself says so on its last line."""
         others = [pid for pid in (tool.server, self.postgresql.get_pid()) if pid]
-        before = sum(map(cpu_of_tree, others))
+        before = sum(map(processor_s, others))
         began = time.perf_counter()
         process = subprocess.Popen(
             words, env=tool.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.files
@@ -134,7 +134,7 @@ class Bench:
         if scripts.TOOK in said:
             took, cpu = json.loads(said.rpartition(scripts.TOOK)[2].splitlines()[0])
         cell.wall_s.append(took)
-        cell.cpu_s += cpu + sum(map(cpu_of_tree, others)) - before
+        cell.cpu_s += cpu + sum(map(processor_s, others)) - before
 
     def _write_files(self):
         """Write bases, deltas and fine-tunes, once for all."""
