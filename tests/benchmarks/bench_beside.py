@@ -30,10 +30,10 @@ from tests.benchmarks.bench_api import free_port, is_up
 from tests.benchmarks.bench_start import changed
 from tests.benchmarks.llama_files import Shape, write_base, write_lora, write_tuned
 from tests.compat.releases import ROOTS
-from tests.process_table import processor_s
 from tests.fixtures.databases import database, postgresql_started, server_url
 from tests.fixtures.processes import API, Processes, until
 from tests.fixtures.registries import SAMPLES
+from tests.process_table import processor_s
 
 _HERE = Path(__file__).parents[2]
 _LARGE = Shape(32, hidden=1024, inner=2816, heads=16, key_heads=16)
