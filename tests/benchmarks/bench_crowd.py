@@ -1,7 +1,7 @@
 """Eight clients at once on a filled registry: `python tests/benchmarks/bench_crowd.py`.
 
 A registry is filled as `make fill` does and served by a process of its own. Eight connections ask it
-without a pause: resolves, pages of lists, and rollbacks, each client of another line; then all of it
+without a pause, each as another person: resolves, pages of lists, and rollbacks of a line of its own; then all of it
 mixed, as a day is; and the same again by clients that each ask ten things a second, which is what
 eight busy ones do. Before anything is measured, all ask it for a fifth of that time, as the first answers
 after a server's start are slow: the slowest of them stands by itself. `--registry URL FOLDER` takes a
@@ -149,14 +149,22 @@ def _serve(url: str, folder: Path, told_by: Connection) -> None:
 
 @contextmanager
 def clients(served: Served, number: int) -> Iterator[list[Crowded]]:
-    """Make clients, each with a line that has two versions to roll back to."""
-    headers = {"Authorization": f"Bearer {served.token}"}
+    """Make clients, each of a person of its own and with a line that has two versions to roll back to."""
     with ExitStack() as stack:
-        made = [
-            stack.enter_context(httpx.Client(base_url=served.url, headers=headers, timeout=300)) for _ in range(number)
-        ]
-        lines = lines_to_move(made[0])
-        yield [Crowded(http, *next(lines)) for http in made]
+
+        def client(token: str) -> httpx.Client:
+            headers = {"Authorization": f"Bearer {token}"}
+            return stack.enter_context(httpx.Client(base_url=served.url, headers=headers, timeout=300))
+
+        admin = client(served.token)
+        lines = lines_to_move(admin)
+        yield [Crowded(client(token_of(admin, f"crowd-{each}")), *next(lines)) for each in range(number)]
+
+
+def token_of(admin: httpx.Client, person: str) -> str:
+    """Make a token of somebody who may read and move everything."""
+    asked = {"principal": person, "kind": "pat", "scopes": ["read", "promote"], "everywhere": True}
+    return str(_expect(admin.post(f"{API}/tokens", json=asked)).json()["token"])
 
 
 def lines_to_move(http: httpx.Client) -> Iterator[tuple[str, tuple[int, int]]]:
