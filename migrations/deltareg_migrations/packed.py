@@ -46,7 +46,7 @@ def write_envelope(stored: bytes) -> bytes:
 def write_json(text: str) -> str:
     """Return the JSON of a row, packed or not, as the release before writes it."""
     value: Any = json.loads(text)
-    last: object = value[-1] if isinstance(value, list) and value else value
+    last = value[-1] if isinstance(value, list) and value else value  # pyright: ignore[reportUnknownVariableType]
     if isinstance(last, dict) and last.keys() == {"packed"} and isinstance(last["packed"], str):
         return json.dumps(json.loads(open_text(base64.b85decode(last["packed"])).decode("utf-8", "surrogatepass")))
     return text

@@ -116,12 +116,12 @@ def model_of(engine):
         is_base, holder, _ = share
         return (bases[holder] if is_base else versions[holder]["created_at"], is_base, holder)
 
-    first = {}
+    first: dict[int, tuple[int, int, int]] = {}
     there = {share for share in shares if share[1] in (standing if share[0] else live)}
     for share in sorted(there, key=age):
         first.setdefault(share[2], share)
     owners = {share: share == first[share[2]] if share in there else None for share in shares}
-    lines = {(row["delta_id"], row["kind"]): Counter() for row in live.values()}
+    lines: dict[tuple[int, str], Counter[str]] = {(row["delta_id"], row["kind"]): Counter() for row in live.values()}
     for version_id, row in live.items():
         manifest, storage_map = documents[version_id]
         figures = {"versions": 1, "logical_bytes": 1, "manifest_bytes": manifest, "map_bytes": storage_map}

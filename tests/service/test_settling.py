@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
+from deltareg.db.storage import settling as queries
 from deltareg.db.storage.settling import has_changes, next_changes
 from deltareg.service.upkeep import settling
 from deltareg.service.upkeep.counts import mend_counts, wrong_counts
@@ -143,7 +144,7 @@ def test_changes_of_one_that_dies_are_taken_up_by_the_next(engine, monkeypatch):
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(settling.queries, "drop_changes", die)
+        patch.setattr(queries, "drop_changes", die)
         with pytest.raises(RuntimeError, match="killed"):
             settle_some_storage(engine)
     with read(engine) as conn:
@@ -165,6 +166,6 @@ def test_a_pack_that_many_need_is_settled_by_its_owner_alone(engine):
     life.push(life.lines[1], needs)
 
     with write(engine) as conn:
-        sought = settling.queries.sought_shares(conn, {pack for pack, _ in needs})
+        sought = queries.sought_shares(conn, {pack for pack, _ in needs})
 
     assert [share.is_owner for share in sought] == [True, None]

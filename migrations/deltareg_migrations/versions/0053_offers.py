@@ -107,7 +107,8 @@ def _pages(
 
 def _put(conn: sa.Connection, table: str, key: str, row_id: object, **values: tuple[Any, Any]) -> None:
     """Write the values of a row that are not as they were: pairs of before and after."""
-    at = sa.table(table, sa.column(key), *(sa.column(name) for name in values))
+    columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in (key, *values)]
+    at = sa.table(table, *columns)
     changed = {name: _as_stored(conn, after) for name, (before, after) in values.items() if after != before}
     if changed:
         conn.execute(sa.update(at).where(at.c[key] == row_id).values(**changed))

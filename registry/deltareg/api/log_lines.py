@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from deltareg.documents.json_values import is_object
 from deltareg.host.secrets_left_out import leave_out_secrets
 from deltareg.host.time_spent import SPENT
 
@@ -72,7 +73,7 @@ class JsonLineFormatter(logging.Formatter):
 def fields_of(record: logging.LogRecord) -> Mapping[str, object]:
     """Return the fields of a record: its own, and the id of the request in which it was written."""
     own = getattr(record, "fields", None)
-    fields: dict[str, object] = dict(own) if isinstance(own, dict) else {}
+    fields: dict[str, object] = dict(own) if is_object(own) else {}
     if "request_id" not in fields and (spent := SPENT.get()) is not None:
         fields["request_id"] = spent.request_id
     return fields

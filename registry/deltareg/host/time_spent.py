@@ -77,7 +77,8 @@ class _Spending:
     __slots__ = ("_began", "_part", "_spent")
 
     def __init__(self, spent: TimeSpent, part: SpentOn) -> None:
-        self._spent, self._part = spent, part
+        self._spent = spent
+        self._part: SpentOn = part
         self._began = 0.0
 
     def __enter__(self) -> None:

@@ -122,14 +122,10 @@ class ExcerptCheck:
 
 
 def _rotations(value: object) -> Iterator[RotationProof]:
-    for each in value if is_list(value) else []:
-        match each:
-            case {"position": int(position), "leaf": leaf, "hashes": hashes, "statement": str(statement)} if is_object(
-                leaf
-            ):
-                yield RotationProof(position, leaf, statement, tuple(_hashes(hashes)))
-            case _:
-                pass
+    for each in filter(is_object, value if is_list(value) else []):
+        position, leaf, statement = each.get("position"), each.get("leaf"), each.get("statement")
+        if isinstance(position, int) and is_object(leaf) and isinstance(statement, str) and "hashes" in each:
+            yield RotationProof(position, leaf, statement, tuple(_hashes(each["hashes"])))
 
 
 def _hashes(value: object) -> list[bytes]:

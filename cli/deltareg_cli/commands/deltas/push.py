@@ -233,7 +233,7 @@ def push(
     client = invocation.client
     if no_golden and golden is not None:
         raise InvalidInput("--golden and --no-golden say two things", fix="leave one out")
-    if len(paths) > 1 or line.endswith("/"):
+    if len(paths) != 1 or line.endswith("/"):
         _check_several(
             {
                 "--semver": semver,

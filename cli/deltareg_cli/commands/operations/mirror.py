@@ -1,6 +1,6 @@
 """`deltareg mirror`: another registry kept in step with this one, and lines with repositories on a hub."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -218,7 +218,7 @@ def load(invocation: Invocation, folder: Path) -> int:
 
 
 @contextmanager
-def _other(invocation: Invocation, one: KnownMirror) -> "Iterator[Client]":
+def _other(invocation: Invocation, one: KnownMirror) -> "Generator[Client, None, None]":
     """Open a client of the other registry, with a token of its own."""
     from deltareg.client import Client
 

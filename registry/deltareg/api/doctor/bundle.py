@@ -11,7 +11,6 @@ import platform
 import re
 import tarfile
 import tomllib
-import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from deltareg.api.observability.growth import read_samples
 from deltareg.api.observability.slow_requests import read_slow_requests
 from deltareg.api.settings import ServerSettings
 from deltareg.db.session import schema_head
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import DeltaregError
 from deltareg.host.secrets_left_out import LEFT_OUT, leave_out_secrets
 from deltareg.service.registry import Registry
@@ -169,11 +169,11 @@ def _of_toml(path: Path | None) -> Iterator[str]:
         return
     while waiting:
         value = waiting.pop()
-        if isinstance(value, list):
+        if is_list(value):
             waiting += value
-        elif isinstance(value, dict):
+        elif is_object(value):
             waiting += value.values()
-            yield from (str(one) for name, one in value.items() if _NAMES_SECRET.search(str(name).upper()))
+            yield from (str(one) for name, one in value.items() if _NAMES_SECRET.search(name.upper()))
 
 
 def _json(value: object) -> str:

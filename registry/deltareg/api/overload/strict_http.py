@@ -35,6 +35,8 @@ class StrictProtocol(HttpToolsProtocol):
     """One connection; its requests are answered one after the other."""
 
     cycle: AnsweredRequest | None  # type: ignore[assignment]  # the request that came last
+    app: Any
+    url: bytes
 
     def __init__(
         self,
@@ -157,7 +159,7 @@ class StrictProtocol(HttpToolsProtocol):
         scope["raw_path"], scope["query_string"] = sent_path, query
         self._is_in_head, self.is_in_body = False, True
         self._loose_bytes = self._head_bytes = 0
-        self.cycle = cycle = AnsweredRequest(
+        self.cycle = cycle = AnsweredRequest(  # pyright: ignore[reportIncompatibleVariableOverride]
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -225,9 +227,10 @@ class StrictProtocol(HttpToolsProtocol):
 
     def refuse(self, status: Refused, detail: str) -> None:
         """Refuse what came last, and close the connection once what came before it is answered."""
+        self._is_over = True
+        self._refusal = status, detail
         if status in {400, 431}:
             self.logger.warning("Invalid HTTP request received.")
-        self._is_over, self._refusal = True, (status, detail)
         broken, self.is_in_body = (self.cycle if self.is_in_body else None), False
         if broken in self._waiting:
             self._waiting.remove(broken)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.host.token_files import config_dir, token_path
 
@@ -114,7 +114,7 @@ def _mirror(name: str, fields: Mapping[str, object]) -> KnownMirror:
         server=str(fields.get("server", "")),
         url=str(fields.get("url", "")),
         direction="push" if fields.get("direction") == "push" else "pull",
-        scope=tuple(map(str, scope)) if isinstance(scope, list) else (),
+        scope=tuple(map(str, scope)) if is_list(scope) else (),
         line=str(fields.get("line", "")),
         revision=str(fields.get("revision", "")),
         base=str(fields.get("base", "")),

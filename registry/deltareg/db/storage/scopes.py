@@ -83,7 +83,7 @@ def take_along(conn: sa.Connection, pack_ids: Iterable[int], scope: str) -> None
 
 def need_instead(conn: sa.Connection, delta_id: int, *, before: int, after: int) -> None:
     """Let all of a line need another pack of the same bytes, of which they have the same shares."""
-    measured: list[tuple[sa.Table, list[dict[str, object]]]] = []
+    measured: list[tuple[sa.Table, list[dict[Any, Any]]]] = []
     for table, name in ((version_shares, "version_id"), (base_shares, "base_id")):
         own = table.c[name].in_(_own(delta_id, name))
         rows = conn.execute(sa.select(table).where(own, table.c.pack_id == before)).mappings()

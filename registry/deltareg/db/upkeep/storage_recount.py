@@ -1,5 +1,6 @@
 """What settling keeps, worked out anew for fsck: whose each pack is, and what lines store; and put right."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -128,5 +129,5 @@ def _select_storage() -> _Select:
     return sa.select(each.c.delta_id, each.c.kind, *sums).group_by(each.c.delta_id, each.c.kind)
 
 
-def _name_each(figures: list[sa.ColumnElement[int]]) -> list[sa.Label[int]]:
+def _name_each(figures: Sequence[sa.ColumnElement[int]]) -> list[sa.Label[int]]:
     return [figure.label(name) for figure, name in zip(figures, STORAGE_FIGURES, strict=True)]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Conflict, IntegrityFailure
@@ -107,7 +108,7 @@ def _newest_good(
 def _gather_needs(archive: Archive, kept: Sequence[BackupManifest]) -> Beginnings:
     needed: Beginnings = {str(OPEN.mark): {bytes.fromhex(one.needs)[:BEGIN_BYTES] for one in kept}}
     with ThreadPoolExecutor(THREADS) as pool:
-        for one, raw in zip(kept, pool.map(lambda one: read_needs(archive, one), kept), strict=True):
+        for one, raw in zip(kept, pool.map(partial(read_needs, archive), kept), strict=True):
             needed.setdefault(one.mark, set()).update(_beginnings(raw))
     return needed
 

@@ -154,10 +154,14 @@ def _copy_blobs(
         wanted.setdefault(digest, []).append((key, size, why))
     missing = [(digest, places) for digest, places in wanted.items() if not archive.has(digest)]
     lacking: dict[str, str] = {}
+
+    def copy(one: tuple[str, list[tuple[str, int, str]]]) -> dict[str, str]:
+        return _copy_blob(store, archive, *one)
+
     report(f"objects: {len(wanted):,}, of which {len(missing):,} are sent")
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            for found in pool.map(lambda one: _copy_blob(store, archive, *one), missing):
+            for found in pool.map(copy, missing):
                 lacking.update(found)
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from deltareg.db.upkeep.table_rows import Value
 from deltareg.errors import BlobMissing, DeltaregError, IntegrityFailure
@@ -29,7 +30,7 @@ def verify_backup(archive: Archive, manifest: BackupManifest, report: Callable[[
     broken: list[str] = []
     with ThreadPoolExecutor(THREADS) as pool:
         digests = sorted({digest for digest, key, _ in entries if key not in catalog.lacking})
-        for error in pool.map(lambda digest: _problem_of(archive, manifest, digest), digests):
+        for error in pool.map(partial(_problem_of, archive, manifest), digests):
             broken += [error] if error else []
     if catalog.keys:
         read_whole(archive, manifest, catalog.keys)

@@ -12,6 +12,7 @@ from deltareg.db.upkeep import retention as queries
 from deltareg.db.upkeep.awaiting import FOR_EVER_US, freed_packs
 from deltareg.db.upkeep.retention import RetainedRow, RetentionRuleRow
 from deltareg.db.verdicts import suites as suite_queries
+from deltareg.documents.json_values import is_list
 from deltareg.service.ledger.channel_policy import PIN_WINDOW
 from deltareg.service.retention.rule import KeepRule, sort_line
 
@@ -41,7 +42,7 @@ def read_rule(keep: Mapping[str, object]) -> KeepRule:
         days=float(days) if isinstance(days, int | float) else None,
         promoted=keep.get("promoted") is not False,
         semver=keep.get("semver") is not False,
-        labels=tuple(map(str, labels)) if isinstance(labels, list) else (),
+        labels=tuple(map(str, labels)) if is_list(labels) else (),
     )
 
 

@@ -33,7 +33,7 @@ class QueueState:
 
     depths: Sequence[DepthRow] = ()
     pools: Sequence[str] = ()
-    lacks: Mapping[str, PoolLack] = field(default_factory=dict)
+    lacks: Mapping[str, PoolLack] = field(default_factory=dict[str, PoolLack])
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ def explain_unknown(conn: sa.Connection, rows: Sequence[ShownRunRow], live: Sequ
 
     Runs that one of them could take are left out.
     """
-    knowing = _knowing(conn, live) if rows else {}
+    knowing: Mapping[str, KnowingWorker] = _knowing(conn, live) if rows else {}
     reasons: dict[str, str] = {}
     for row in rows:
         beyond = words_of_run(conn, row) - own_knowledge()
