@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 
 
 def is_alive(pid):

@@ -19,7 +19,6 @@ ANSWERS_MORE = {
     "base ls",
     "page bases",
     "page kept",
-    "namespaces",
     "ls by label",
     "ls, 200 rows",
     "ls by verdict fail",
