@@ -1,12 +1,13 @@
 """A SQLite database is served from one host at a time."""
 
 import os
+import shutil
 from threading import Barrier, BrokenBarrierError, Thread
 
 import pytest
 
 from deltareg.api.one_host import STALE_S, HostIdentity, one_host
-from deltareg.errors import Misconfigured
+from deltareg.errors import Misconfigured, Unavailable
 
 HERE = HostIdentity("kernel-1", "alpha")
 THERE = HostIdentity("kernel-2", "beta")
@@ -110,3 +111,27 @@ def test_a_server_holds_its_database_while_it_serves(processes):
 
     assert len(held) == 1
     assert not held[0].exists()
+
+
+def remove(database, _backup):
+    shutil.rmtree(database.parent)
+
+
+def replace(database, backup):
+    shutil.copyfile(database, backup)
+    backup.replace(database)
+
+
+@pytest.mark.parametrize("harm", [remove, replace])
+def test_a_server_acknowledges_nothing_into_a_file_that_is_not_in_its_place(processes, tmp_path, harm):
+    server = processes.api().start()
+    client = server.client(tmp_path / "user")
+    client.namespaces.create("before")
+    database = server.data_dir / "registry.db"
+
+    harm(database, tmp_path / "backup.db")
+
+    with pytest.raises(Unavailable):
+        client.namespaces.create("after")
+    server.process.wait()
+    assert f"{harm.__name__}d under the running server" in server.process.errors

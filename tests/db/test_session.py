@@ -344,3 +344,23 @@ def cut_connections(engine):
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         conn.detach()
+
+
+@pytest.mark.parametrize("has_another", [False, True])
+def test_a_file_that_is_not_in_its_place_takes_no_transaction(tmp_path, has_another):
+    path = tmp_path / "registry.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with write(engine) as conn:
+        conn.execute(sa.text("CREATE TABLE t (x INTEGER)"))
+
+    path.rename(tmp_path / "moved.db")
+    if has_another:
+        path.touch()
+
+    told = "replaced" if has_another else "removed"
+    with pytest.raises(Unavailable, match=f"registry.db was {told} under the running server"), write(engine) as conn:
+        conn.execute(sa.text("INSERT INTO t VALUES (1)"))
+    if not has_another:
+        (tmp_path / "moved.db").rename(path)
+        with write(engine) as conn:
+            assert conn.execute(sa.text("INSERT INTO t VALUES (2) RETURNING x")).scalar() == 2

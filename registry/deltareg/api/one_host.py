@@ -7,6 +7,7 @@ Ages are by the clock of the file system, so hosts need none in common. Processe
 containers included, may share.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -18,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.db.session import parse_url
-from deltareg.errors import Misconfigured
+from deltareg.db.sql.sqlite_file import DatabaseFile
+from deltareg.errors import Misconfigured, Unavailable
+
+log = logging.getLogger(__name__)
 
 STALE_S = 45.0
 _RENEW_S = 10.0
@@ -66,7 +70,9 @@ def one_host(database_url: str, *, host: HostIdentity | None = None) -> Generato
     folder.mkdir(exist_ok=True)
     claim = folder / f"{me.kernel}.{uuid.uuid4().hex}"
     ended = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(claim, me, ended), daemon=True)
+    file = DatabaseFile(url.database)
+    file.note_opened()
+    renewing = threading.Thread(target=_renew, args=(claim, me, file, ended), daemon=True)
     try:
         claim.write_text(me.name)
         other = _other(claim, me)
@@ -102,11 +108,19 @@ def _other(claim: Path, me: HostIdentity) -> str:
     return ""
 
 
-def _renew(claim: Path, me: HostIdentity, ended: threading.Event) -> None:
-    """Renew the claim until the end; stop if another host took over while this was frozen."""
+def _renew(claim: Path, me: HostIdentity, file: DatabaseFile, ended: threading.Event) -> None:
+    """Renew the claim until the end; stop if another host took over while this was frozen, or the database is gone."""
     while not ended.wait(_RENEW_S):
+        try:
+            file.check_unmoved()
+        except Unavailable as gone:
+            log.critical("%s; %s", gone.message, gone.fix)
+            break
         is_lost = not claim.exists()  # only a claim that went stale is taken away by others
+        claim.parent.mkdir(exist_ok=True)
         claim.write_text(me.name)
         if is_lost and _other(claim, me):
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
+            break
+    else:
+        return
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from deltareg.db import HEAD
 from deltareg.db.faults import named_faults
+from deltareg.db.sql.sqlite_file import DatabaseFile
 from deltareg.db.sql.timed_cursors import TimedSqliteConnection, timed_postgresql_cursor
 from deltareg.errors import Misconfigured, Unavailable
 from deltareg.host.time_spent import spending
@@ -311,12 +312,13 @@ def _sqlite(target: sa.URL, pool: dict[str, Any], *, busy_timeout_s: float) -> s
         # The driver opens and ends no transaction by itself: BEGIN is ours.
         connect_args={"isolation_level": None, "timeout": busy_timeout_s, "factory": TimedSqliteConnection},
     )
-    event.listen(engine, "connect", _set_pragmas)
-    event.listen(engine, "begin", _begin)
+    file = DatabaseFile(target.database or "")
+    event.listen(engine, "connect", partial(_open, file))
+    event.listen(engine, "begin", partial(_begin, file))
     return engine
 
 
-def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+def _open(file: DatabaseFile, connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     if not isinstance(connection, sqlite3.Connection):
         raise TypeError(f"not a SQLite connection: {connection!r}")
     for pragma in (
@@ -326,11 +328,13 @@ def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> N
         "recursive_triggers = ON",  # else INSERT OR REPLACE deletes behind the triggers' back
     ):
         connection.execute(f"PRAGMA {pragma}")
+    file.note_opened()
 
 
-def _begin(conn: sa.Connection) -> None:
+def _begin(file: DatabaseFile, conn: sa.Connection) -> None:
     begin = conn.get_execution_options().get(BEGIN_OPTION)
     if begin is not None:
+        file.check_unmoved()
         conn.exec_driver_sql(begin)
         return
     # A plain BEGIN waits for nobody and cannot fail, and is not worth what SQLAlchemy spends on it.

@@ -15,13 +15,14 @@ from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.sql.together import CombinedResult
 from deltareg.db.storage.rows import PackStateRow
-from deltareg.errors import StoreUnavailable
+from deltareg.errors import Blocked, Corrupt, StoreUnavailable
 from deltareg.gate.judge import Candidate, is_in_window
 from deltareg.gate.readiness import ReadyLight, TargetFacts, gravest, judge_readiness
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.gate import GateCase, gather
 from deltareg.service.channels.roll_back import NEAR, distance, step_back
+from deltareg.service.channels.serve import check_standing
 from deltareg.service.ledger.freeze import tell_frozen, what_freezes
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
@@ -164,14 +165,12 @@ def _ask_store(store: BlobStore, packs: Sequence[PackStateRow]) -> int | None:
 
 
 def _tell_revoked(candidate: Candidate) -> str:
-    if candidate.proof == "corrupt":
-        return f"{candidate.ref} is corrupt: what is stored is not what it says"
-    if candidate.corrupt_below:
-        return f"{candidate.ref} {candidate.corrupt_below}"
-    if candidate.revoked:
-        return f"{candidate.ref} was {candidate.revoked}"
-    below = candidate.revoked_below
-    return f"{candidate.ref} {below}" if below else ""
+    """Say why no channel takes the version, but for its deletion, which has a light of its own."""
+    try:
+        check_standing(replace(candidate, is_deleted=False), fix="")
+    except (Blocked, Corrupt) as refused:
+        return refused.message
+    return ""
 
 
 def _nowhere(name: str, near: Sequence[LedgerRow]) -> ReadinessInfo:
