@@ -20,7 +20,7 @@ class DatabaseFile:
 
     def note_opened(self) -> None:
         """Note which file is open; the first one counts."""
-        self._inode = self._inode or self._found()
+        self._inode = self._inode or self._read_inode()
 
     def check_unmoved(self) -> None:
         """Refuse to go on with a file that is not at its path any more.
@@ -28,16 +28,16 @@ class DatabaseFile:
         Raises:
             Unavailable: It was removed, or another one is there.
         """
-        found = self._found()
-        if found == self._inode or self._inode is None:
+        now = self._read_inode()
+        if now == self._inode or self._inode is None:
             return
-        what = "removed" if found is None else "replaced"
+        what = "removed" if now is None else "replaced"
         raise Unavailable(
             f"the database {self._path.name} was {what} under the running server, which takes nothing any more",
-            fix="start the server again" + ("" if found else ", after a restore from a backup if nobody meant to"),
+            fix="start the server again" + ("" if now else ", after a restore from a backup if nobody meant to"),
         )
 
-    def _found(self) -> int | None:
+    def _read_inode(self) -> int | None:
         try:
             return self._path.stat().st_ino
         except FileNotFoundError:
