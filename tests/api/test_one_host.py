@@ -133,5 +133,5 @@ def test_a_server_acknowledges_nothing_into_a_file_that_is_not_in_its_place(proc
 
     with pytest.raises(Unavailable):
         client.namespaces.create("after")
-    server.process.wait()
+    assert server.process.wait() == Unavailable.exit_code
     assert f"{harm.__name__}d under the running server" in server.process.errors

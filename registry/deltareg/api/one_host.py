@@ -7,7 +7,6 @@ Ages are by the clock of the file system, so hosts need none in common. Processe
 containers included, may share.
 """
 
-import logging
 import os
 import signal
 import socket
@@ -20,9 +19,7 @@ from pathlib import Path
 
 from deltareg.db.session import parse_url
 from deltareg.db.sql.sqlite_file import DatabaseFile
-from deltareg.errors import Misconfigured, Unavailable
-
-log = logging.getLogger(__name__)
+from deltareg.errors import DeltaregError, Misconfigured, Unavailable
 
 STALE_S = 45.0
 _RENEW_S = 10.0
@@ -60,7 +57,8 @@ def one_host(database_url: str, *, host: HostIdentity | None = None) -> Generato
         host: The host that claims it; this host by default.
 
     Raises:
-        Misconfigured: Another host serves the same file.
+        Misconfigured: Another host serves the same file, or took over while this one was frozen.
+        Unavailable: The file was removed or replaced while the block lasted.
     """
     url = parse_url(database_url)
     if url.get_backend_name() != "sqlite" or url.database is None:
@@ -69,19 +67,13 @@ def one_host(database_url: str, *, host: HostIdentity | None = None) -> Generato
     me, folder = host or this_host(), Path(f"{url.database}-hosts")
     folder.mkdir(exist_ok=True)
     claim = folder / f"{me.kernel}.{uuid.uuid4().hex}"
-    ended = threading.Event()
+    ended, lost = threading.Event(), list[DeltaregError]()
     file = DatabaseFile(url.database)
     file.note_opened()
-    renewing = threading.Thread(target=_renew, args=(claim, me, file, ended), daemon=True)
+    renewing = threading.Thread(target=_renew, args=(claim, me, file, ended, lost), daemon=True)
     try:
         claim.write_text(me.name)
-        other = _other(claim, me)
-        if other:
-            raise Misconfigured(
-                f"host {other} serves the SQLite database {Path(url.database).name} now, and one"
-                " host is all that SQLite can be served from",
-                fix=f"stop that server and wait {STALE_S:g} s, or use PostgreSQL for several hosts",
-            )
+        _check_alone(claim, me)
         renewing.start()
         yield
     finally:
@@ -89,6 +81,18 @@ def one_host(database_url: str, *, host: HostIdentity | None = None) -> Generato
         if renewing.is_alive():
             renewing.join()
         claim.unlink(missing_ok=True)
+    if lost:
+        raise lost[0]
+
+
+def _check_alone(claim: Path, me: HostIdentity) -> None:
+    other = _other(claim, me)
+    if other:
+        raise Misconfigured(
+            f"host {other} serves the SQLite database {claim.parent.name.removesuffix('-hosts')} now, and one"
+            " host is all that SQLite can be served from",
+            fix=f"stop that server and wait {STALE_S:g} s, or use PostgreSQL for several hosts",
+        )
 
 
 def _other(claim: Path, me: HostIdentity) -> str:
@@ -108,19 +112,19 @@ def _other(claim: Path, me: HostIdentity) -> str:
     return ""
 
 
-def _renew(claim: Path, me: HostIdentity, file: DatabaseFile, ended: threading.Event) -> None:
-    """Renew the claim until the end; stop if another host took over while this was frozen, or the database is gone."""
+def _renew(
+    claim: Path, me: HostIdentity, file: DatabaseFile, ended: threading.Event, lost: list[DeltaregError]
+) -> None:
+    """Renew the claim until the end; stop the server, and say why in `lost`, once the database is not its own."""
     while not ended.wait(_RENEW_S):
         try:
             file.check_unmoved()
-        except Unavailable as gone:
-            log.critical("%s; %s", gone.message, gone.fix)
-            break
-        is_lost = not claim.exists()  # only a claim that went stale is taken away by others
-        claim.parent.mkdir(exist_ok=True)
-        claim.write_text(me.name)
-        if is_lost and _other(claim, me):
-            break
-    else:
-        return
-    os.kill(os.getpid(), signal.SIGTERM)
+            is_taken = not claim.exists()  # only a claim that went stale is taken away by others
+            claim.parent.mkdir(exist_ok=True)
+            claim.write_text(me.name)
+            if is_taken:
+                _check_alone(claim, me)
+        except (Misconfigured, Unavailable) as error:
+            lost.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
