@@ -24,8 +24,8 @@ ROWS = {
 
 _LOOP = """
 import json, os, time
-number = 1
-{call}
+for number in range(2):
+    {call}
 began, used = time.perf_counter(), time.process_time()
 for number in range({count}):
     {call}
