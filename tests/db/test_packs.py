@@ -165,7 +165,7 @@ def register_in(conn, upload_id):
 
 
 def adopt(conn, key, *, scope=rows.SCOPE):
-    return packs.adopt(conn, scope=scope, digest=DIGEST, size_bytes=4, physical_key=key)
+    return packs.adopt(conn, rows.opened(scope, (DIGEST, 4, key)), DIGEST)
 
 
 def adopted(engine, upload_id):

@@ -16,6 +16,7 @@ from deltareg.db.lines import deltas, versions
 from deltareg.db.session import read, write
 from deltareg.db.sql.document import pack_documents
 from deltareg.db.storage import packs, uploads
+from deltareg.db.storage.rows import ReceivedPackRow
 from deltareg.digest import sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest
 from deltareg.service.authority.grants import grants_of
@@ -161,8 +162,14 @@ def send(engine, store, upload_id, data, *, key=None):
     return sent
 
 
-def adopt(conn, sent):
-    return packs.adopt(conn, scope=SCOPE, digest=sent.digest, size_bytes=len(sent.data), physical_key=sent.key)
+def adopt(conn, sent, *, scope=SCOPE):
+    """Adopt what an upload sent, as a push does after it has locked the upload, whatever its state is here."""
+    return packs.adopt(conn, opened(scope, (sent.digest, len(sent.data), sent.key)), sent.digest)
+
+
+def opened(scope, *received):
+    """Give an upload as `lock_open` does, that received packs: the digest, size and key of each."""
+    return uploads.OpenUpload("", scope, {digest: ReceivedPackRow(digest, size, key) for digest, size, key in received})
 
 
 def record_piece(conn, digest, base_root, entry, pack_ids):

@@ -19,7 +19,7 @@ from deltareg.db.quotas.usage import COUNTS, usage_rows
 from deltareg.db.session import read, write
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.row_protocols import present
-from deltareg.db.storage import packs, uploads
+from deltareg.db.storage import uploads
 from deltareg.digest import sha256_of
 from deltareg.refs import LineRef
 from deltareg.service.hub.drafts import begin_draft
@@ -160,10 +160,7 @@ class Pushes(RuleBasedStateMachine):
         line, delta = self.line(place, name, by)
         upload, sent = self.open_upload(place, by, contents, received=True)
         with write(self.engine) as conn:
-            ids = [
-                packs.adopt(conn, scope=f"ns:{line.ns}", digest=s.digest, size_bytes=len(s.data), physical_key=s.key)
-                for s in sorted(sent, key=lambda one: one.digest)
-            ]
+            ids = [rows.adopt(conn, s, scope=f"ns:{line.ns}") for s in sorted(sent, key=lambda one: one.digest)]
             row = rows.add_version(conn, delta, pack_ids=ids, created_by=by.principal_id)
             uploads.close_upload(conn, upload, state="complete", version_id=row)
         del self.account.uploads[upload]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import read
+from deltareg.db.storage import uploads
 from deltareg.errors import Blocked, Conflict, DeltaregError, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.names.moving import copy_shared
@@ -157,11 +158,13 @@ def test_copies_of_a_move_that_was_killed_are_collected(line, admin, registry_se
 
     copies = copy_shared(registry, mover, LineRef("team", "lora"), LineRef("crew", "style"))
 
-    assert copies.keys
-    assert all(registry.store.size(key) == size for key, size in copies.keys.values())
+    with read(registry.engine) as conn:
+        received = uploads.received_packs(conn, copies)
+    assert received
+    assert all(registry.store.size(pack.physical_key) == pack.size_bytes for pack in received)
     admin.storage.collect(dry_run=False, grace_s=0)
     admin.storage.collect(dry_run=False, grace_s=0)
-    assert all(registry.store.size(key) is None for key, _ in copies.keys.values())
+    assert all(registry.store.size(pack.physical_key) is None for pack in received)
     assert admin.lines.rename("team/lora", "crew/style").name == "crew/style"
 
 

@@ -53,6 +53,11 @@ def delta_row(conn: sa.Connection, namespace: str, name: str, *, lock: bool = Fa
     return (_LOCKED if lock else _NAMED).one(conn, namespace=namespace, name=name)
 
 
+def lock_line(conn: sa.Connection, delta_id: int) -> None:
+    """Lock a line until the transaction ends: it keeps its name and its namespace, and takes no version."""
+    conn.execute(sa.select(deltas.c.id).where(deltas.c.id == delta_id).with_for_update())
+
+
 def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: int) -> None:
     """Insert a line; do nothing if it was created meanwhile."""
     try:

@@ -3,7 +3,7 @@
 The audit trail and what was signed stay as they were written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
@@ -69,10 +69,17 @@ def move_runs(conn: sa.Connection, delta_id: int, namespace_id: int) -> None:
     conn.execute(sa.update(runs).where(runs.c.version_id.in_(own)).values(namespace_id=namespace_id))
 
 
-def abort_uploads(conn: sa.Connection, line: str) -> None:
-    """Abort what is being sent to a line; it is collected."""
+def lock_uploads(conn: sa.Connection, line: str) -> list[str]:
+    """Lock what is being sent to a line, as a push does before it locks the line; return the uploads."""
     is_of = sa.or_(uploads.c.target == line, uploads.c.target.startswith(f"{line}:", autoescape=True))
-    conn.execute(sa.update(uploads).where(is_of, uploads.c.state == "open").values(state="aborted", manifest=None))
+    query = sa.select(uploads.c.id).where(is_of, uploads.c.state == "open").order_by(uploads.c.id)
+    return list(conn.execute(query.with_for_update()).scalars())
+
+
+def abort_uploads(conn: sa.Connection, upload_ids: Sequence[str]) -> None:
+    """Abort uploads that are locked; they are collected."""
+    is_one = sa.and_(uploads.c.id.in_(upload_ids), uploads.c.state == "open")
+    conn.execute(sa.update(uploads).where(is_one).values(state="aborted", manifest=None))
 
 
 def rename_namespace(conn: sa.Connection, before: str, after: str) -> None:

@@ -1,8 +1,9 @@
 """Packs: the physical key that holds a digest now, who needs it, and where its pieces are.
 
 This is the part of protocol D (docs/design.md, Stored form) that belongs to a push. All of these
-calls are made in the transaction that completes an upload, after the upload was locked and found
-open: they take row locks that keep collection away from a pack until its references are committed.
+calls are made in the transaction that completes an upload. They take row locks that keep collection
+away from a pack until its references are committed. A key becomes a pack in two places, `adopt` and
+`replace_key`, and both demand the open upload that wrote it.
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from deltareg.db.sql.document import unpack_document
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.storage.offers import withdraw_from_packs
+from deltareg.db.storage.uploads import OpenUpload
 from deltareg.db.tables import base_packs, packs, piece_packs, pieces, upload_packs, version_packs, versions
 from deltareg.errors import IntegrityFailure, Unavailable, UploadClosed
 
@@ -22,10 +24,8 @@ _ATTEMPTS = 10
 _SOUND = sa.and_(packs.c.state == "live", packs.c.bad_at.is_(None))
 
 
-def adopt(
-    conn: sa.Connection, *, scope: str, digest: str, size_bytes: int, physical_key: str, is_replacing: bool = False
-) -> int:
-    """Make an uploaded object the pack of its digest, or use the pack that is live already.
+def adopt(conn: sa.Connection, upload: OpenUpload, digest: str, *, is_replacing: bool = False) -> int:
+    """Make an object that an upload received the pack of its digest, or use the pack that is live already.
 
     A pack that is missing, damaged or marked by collection takes the new key and is live; with
     `is_replacing` a live one does as well, as its object may be damaged. The row of the upload's
@@ -34,6 +34,8 @@ def adopt(
     Returns:
         The row id of the pack, locked until the transaction ends.
     """
+    received, scope = upload.received[digest], upload.scope
+    physical_key, size_bytes = received.physical_key, received.size_bytes
     for _ in range(_ATTEMPTS):
         values = {"scope": scope, "digest": digest, "size_bytes": size_bytes}
         added = (
@@ -44,7 +46,7 @@ def adopt(
         )
         pack_id = conn.execute(added).scalar()
         if pack_id is not None:
-            settle_key(conn, physical_key, state="adopted")
+            _settle_key(conn, physical_key, state="adopted")
             return int(pack_id)
         existing = (
             sa.select(packs.c.id, packs.c.state, packs.c.physical_key, packs.c.bad_at)
@@ -59,9 +61,24 @@ def adopt(
     raise Unavailable(f"pack {digest} comes and goes", fix="try again")
 
 
-def settle_key(conn: sa.Connection, physical_key: str, *, state: str) -> None:
-    """Set the state of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
-    conn.execute(sa.update(upload_packs).where(upload_packs.c.physical_key == physical_key).values(state=state))
+def replace_key(conn: sa.Connection, pack_id: int, upload: OpenUpload, digest: str, *, instead_of: str) -> bool:
+    """Give a pack the object that an upload received, and take it for sound; False if its key has changed.
+
+    Args:
+        conn: A transaction that writes.
+        pack_id: The pack.
+        upload: The upload that wrote the new object.
+        digest: The digest of the pack.
+        instead_of: The key that the pack is expected to have.
+    """
+    new = upload.received[digest]
+    values = {"physical_key": new.physical_key, "size_bytes": new.size_bytes, "bad_at": None, "bad_why": None}
+    update = sa.update(packs).where(packs.c.id == pack_id, packs.c.physical_key == instead_of)
+    if conn.execute(update.values(state="live", **values)).rowcount != 1:
+        return False
+    _settle_key(conn, instead_of, state="dropped")
+    _settle_key(conn, new.physical_key, state="adopted")
+    return True
 
 
 def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, int]:
@@ -203,11 +220,16 @@ def _join(conn: sa.Connection, pack_id: int, keys: tuple[str, str], *, is_sound:
     """Keep the old key of a sound pack, else give it the new key; return the pack's row id."""
     old_key, new_key = keys
     if is_sound or old_key == new_key:
-        settle_key(conn, new_key, state="adopted" if old_key == new_key else "dropped")
+        _settle_key(conn, new_key, state="adopted" if old_key == new_key else "dropped")
         return pack_id
     values = {"physical_key": new_key, "size_bytes": size_bytes, "bad_at": None, "bad_why": None}
     conn.execute(sa.update(packs).where(packs.c.id == pack_id).values(state="live", **values))
     # Whoever marked the pack may never come to delete the old key: leave it to the sweep.
-    settle_key(conn, old_key, state="dropped")
-    settle_key(conn, new_key, state="adopted")
+    _settle_key(conn, old_key, state="dropped")
+    _settle_key(conn, new_key, state="adopted")
     return pack_id
+
+
+def _settle_key(conn: sa.Connection, physical_key: str, *, state: str) -> None:
+    """Set the state of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
+    conn.execute(sa.update(upload_packs).where(upload_packs.c.physical_key == physical_key).values(state=state))

@@ -28,9 +28,6 @@ _HOLDERS = ((version_packs, "version_id"), (form_packs, "form_id"), (base_packs,
 
 def packs_of_line(conn: sa.Connection, delta_id: int, scope: str) -> Sequence[MovingPackRow]:
     """List the packs of a line that lie in a scope, and whether something else needs them as well."""
-    own = sa.union(
-        *(sa.select(table.c.pack_id).where(table.c[name].in_(_own(delta_id, name))) for table, name in _HOLDERS)
-    )
     others = [
         sa.exists().where(table.c.pack_id == packs.c.id, table.c[name].not_in(_own(delta_id, name)))
         for table, name in _HOLDERS
@@ -39,10 +36,17 @@ def packs_of_line(conn: sa.Connection, delta_id: int, scope: str) -> Sequence[Mo
         sa.select(
             packs.c.id, packs.c.digest, packs.c.physical_key, packs.c.size_bytes, sa.or_(*others).label("is_shared")
         )
-        .where(packs.c.id.in_(own), packs.c.scope == scope)
+        .where(packs.c.id.in_(_needed(delta_id)), packs.c.scope == scope)
         .order_by(packs.c.digest)
     )
     return fetch_all(conn, query, MovingPackRow)
+
+
+def lock_packs_of_line(conn: sa.Connection, delta_id: int, scope: str) -> None:
+    """Lock the packs of a line that lie in a scope until the transaction ends: nothing else begins to need them."""
+    own = packs.c.id.in_(_needed(delta_id))
+    query = sa.select(packs.c.id).where(own, packs.c.scope == scope).order_by(packs.c.digest)
+    conn.execute(query.with_for_update(of=packs)).all()
 
 
 def sound_in(conn: sa.Connection, scope: str, digests: Iterable[str], *, lock: bool) -> dict[str, int]:
@@ -103,6 +107,13 @@ def rename_scope(conn: sa.Connection, before: str, after: str) -> None:
     """Give all that lies in a scope the name of another, which has nothing."""
     for table in (packs, pieces):
         conn.execute(sa.update(table).where(table.c.scope == before).values(scope=after))
+
+
+def _needed(delta_id: int) -> sa.CompoundSelect[*tuple[Any, ...]]:
+    """Return the packs that the versions of a line need, with their forms and the bases that they are."""
+    return sa.union(
+        *(sa.select(table.c.pack_id).where(table.c[name].in_(_own(delta_id, name))) for table, name in _HOLDERS)
+    )
 
 
 def _own(delta_id: int, name: str) -> sa.Select[*tuple[Any, ...]]:

@@ -1,6 +1,7 @@
 """Uploads: pushes in progress, and the physical keys that they write to."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -8,6 +9,24 @@ from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.storage.rows import ReceivedPackRow, UploadRow
 from deltareg.db.tables import upload_packs, uploads
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """An upload that the transaction has locked and found open, made by `lock_open` alone.
+
+    Collection deletes the keys of closed uploads. So only the keys of an open one, locked until
+    the transaction ends, may become packs.
+
+    Attributes:
+        id: The upload.
+        scope: The scope that its packs belong to.
+        received: The packs that it has received and that are durable, by digest.
+    """
+
+    id: str
+    scope: str
+    received: Mapping[str, ReceivedPackRow]
 
 
 def add_upload(
@@ -60,6 +79,14 @@ def upload_row(conn: sa.Connection, upload_id: str, *, lock: bool = False) -> Up
     if lock:
         query = query.with_for_update()
     return fetch_one(conn, query, UploadRow)
+
+
+def lock_open(conn: sa.Connection, upload_id: str) -> OpenUpload | None:
+    """Lock an upload until the transaction ends; None if it is not open (any more)."""
+    row = upload_row(conn, upload_id, lock=True)
+    if row is None or row.state != "open":
+        return None
+    return OpenUpload(row.id, row.scope, {pack.digest: pack for pack in received_packs(conn, upload_id)})
 
 
 def touch_upload(conn: sa.Connection, upload_id: str) -> bool:

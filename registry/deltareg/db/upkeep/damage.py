@@ -8,7 +8,6 @@ from deltareg.db.bases.stacks import is_standing
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches
-from deltareg.db.storage.packs import settle_key
 from deltareg.db.storage.proofs import needed_packs
 from deltareg.db.storage.rows import BadPackRow, PackRow
 from deltareg.db.storage.shares import PackHolder
@@ -27,20 +26,14 @@ def mark_bad(conn: sa.Connection, pack_id: int, *, physical_key: str, why: str) 
     return conn.execute(update).rowcount == 1
 
 
-def mark_whole(conn: sa.Connection, pack_id: int, *, physical_key: str, size_bytes: int, new_key: str = "") -> bool:
-    """Record that a pack has a sound object, perhaps a new one; False if its key has changed."""
-    key = new_key or physical_key
+def mark_whole(conn: sa.Connection, pack_id: int, *, physical_key: str, size_bytes: int) -> bool:
+    """Record that the object of a pack is sound; False if its key has changed."""
     update = (
         sa.update(packs)
         .where(packs.c.id == pack_id, packs.c.physical_key == physical_key)
-        .values(bad_at=None, bad_why=None, state="live", physical_key=key, size_bytes=size_bytes)
+        .values(bad_at=None, bad_why=None, state="live", size_bytes=size_bytes)
     )
-    if conn.execute(update).rowcount != 1:
-        return False
-    if new_key:
-        settle_key(conn, physical_key, state="dropped")
-        settle_key(conn, new_key, state="adopted")
-    return True
+    return conn.execute(update).rowcount == 1
 
 
 def bad_among(conn: sa.Connection, scope: str, digests: Iterable[str]) -> list[int]:

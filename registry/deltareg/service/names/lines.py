@@ -18,6 +18,7 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.rows import LineRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import with_retry
+from deltareg.db.storage.uploads import lock_open
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
@@ -25,7 +26,7 @@ from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.events import Action
 from deltareg.service.lines.cards import relabel
-from deltareg.service.names.moving import PackCopies, copy_shared, move_packs
+from deltareg.service.names.moving import copy_shared, discard_copies, move_packs
 from deltareg.service.quotas.holding import within_quotas
 from deltareg.service.quotas.room import explain_room
 from deltareg.service.registry import Caller, Registry, namespace_scope
@@ -50,7 +51,13 @@ def rename_line(registry: Registry, caller: Caller, line: LineRef, request: Rena
     for _ in range(_TRIES):
         with explain_room(registry.engine):
             copies = copy_shared(registry, caller, line, to)
-            done = with_retry(registry.engine, partial(_rename, caller=caller, line=line, to=to, copies=copies))
+            if copies is None:
+                continue
+            try:
+                rename = partial(_rename, caller=caller, line=line, to=to, copies=copies)
+                done = with_retry(registry.engine, rename)
+            finally:
+                discard_copies(registry, copies)  # where they became packs, nothing is left to discard
         if done is not None:
             return done
     raise Conflict(f"{line} was changed while its bytes were copied", fix="run the same command again")
@@ -78,8 +85,11 @@ def free_name(registry: Registry, caller: Caller, line: LineRef) -> NameChange:
     return with_retry(registry.engine, transaction)
 
 
-def _rename(conn: sa.Connection, caller: Caller, line: LineRef, to: LineRef, copies: PackCopies) -> NameChange | None:
+def _rename(conn: sa.Connection, caller: Caller, line: LineRef, to: LineRef, copies: str) -> NameChange | None:
     """Rename a line; return None where its bytes have to be copied first."""
+    # A push locks its upload before the line, so this does too.
+    sent = named_elsewhere.lock_uploads(conn, str(line)) if line.namespace != to.namespace else []
+    copied = lock_open(conn, copies) if copies else None
     queries.take_turn(conn)
     row = find_line(conn, caller, line, lock=True)
     if line == to:
@@ -91,12 +101,13 @@ def _rename(conn: sa.Connection, caller: Caller, line: LineRef, to: LineRef, cop
     versions = version_queries.all_of_line(conn, row.id)
     is_moved = namespace != row.namespace_id
     with within_quotas(conn, namespace_scope(to.namespace), None, is_strict=True) if is_moved else nullcontext():
-        if is_moved and not move_packs(conn, row.id, line, to, copies):
+        if is_moved and not move_packs(conn, row.id, line, to, copied):
             return None
         queries.drop_line_alias(conn, namespace, to.name)
         if not queries.name_line(conn, row.id, namespace_id=namespace, name=to.name, by=caller.principal_id):
             raise _refuse_taken(to)
         _take_along(conn, caller, row, line, to, namespace)
+        named_elsewhere.abort_uploads(conn, sent)
     reindex(conn, versions)
     before, after = {"name": str(line)}, {"name": str(to)}
     caller.record(conn, Action.LINE_RENAME, str(to), on=to, before=before, after=after)
@@ -136,7 +147,6 @@ def _take_along(conn: sa.Connection, caller: Caller, row: LineRow, line: LineRef
     named_elsewhere.rename_events(conn, (line.namespace, line.name), (to.namespace, to.name))
     if namespace != row.namespace_id:
         named_elsewhere.move_runs(conn, row.id, namespace)
-        named_elsewhere.abort_uploads(conn, str(line))
         return
     named_elsewhere.rename_webhooks(conn, namespace, line.name, to.name)
     for grant in grant_queries.grant_rows(conn, namespace_id=namespace):

@@ -1,12 +1,13 @@
 """Taking the bytes of a line to another namespace, at whose border sharing ends.
 
 A pack that only the line needs goes along as a row. One that others of the namespace need too is
-copied first, under a key of its own that is written down before its first byte: a copy that is not
-used, as its process was killed or the line changed meanwhile, is collected like any upload.
+copied first, under a key of its own that is written down before its first byte. The copies belong to
+an upload, and become packs only while that upload is open and locked: a copy that is not used, as its
+process was killed or the line changed meanwhile, is collected like any upload.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -17,7 +18,9 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import scopes as queries
 from deltareg.db.storage import uploads as upload_queries
 from deltareg.db.storage.rows import MovingPackRow
-from deltareg.digest import Digest
+from deltareg.db.storage.uploads import OpenUpload
+from deltareg.digest import Digest, Hasher
+from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.quotas.holding import check_added
@@ -25,30 +28,21 @@ from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.store import fresh_key
 
 
-@dataclass(frozen=True, slots=True)
-class PackCopies:
-    """Copies of packs that are ready to be taken: their keys and sizes, by digest.
+def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) -> str | None:
+    """Copy the packs of a line that stay behind as well; return the upload that has the copies.
 
-    Attributes:
-        upload: The upload that they belong to; empty without any.
-        keys: The key and the size of each.
-    """
-
-    upload: str = ""
-    keys: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
-
-
-def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) -> PackCopies:
-    """Copy the packs of a line that stay behind as well; nothing where none do.
+    Returns:
+        The id of the upload; empty if nothing has to be copied, None if the line changed meanwhile.
 
     Raises:
         Forbidden: The caller does not own both namespaces.
         OverQuota: The other namespace has no room for the line.
+        IntegrityFailure: A pack that is to be copied is damaged.
     """
     caller.require(Right.ADMIN, on=line)
     caller.require(Right.ADMIN, on=to)
     if line.namespace == to.namespace:
-        return PackCopies()
+        return ""
     scope = namespace_scope(to.namespace)
     with read(registry.engine) as conn:
         delta = delta_queries.delta_row(conn, line.namespace, line.name)
@@ -59,48 +53,63 @@ def copy_shared(registry: Registry, caller: Caller, line: LineRef, to: LineRef) 
         check_added(conn, scope, None, sum(row.size_bytes for row in rows if row.digest not in there))
         wanted = _to_copy(conn, rows, there, scope)
     if not wanted:
-        return PackCopies()
-    upload = str(uuid4())
+        return ""
+    upload_id = str(uuid4())
     with_retry(
         registry.engine,
         lambda conn: upload_queries.add_upload(
             conn,
-            upload_id=upload,
+            upload_id=upload_id,
             principal_id=caller.principal_id,
             scope=scope,
             subject="delta",
             target=str(to),
             manifest_digest="",
             manifest=b"",
-            request={"moves": str(line)},
+            # Of a run that nobody holds: no request adds to it or completes it.
+            request={"moves": str(line), "run": "moving", "fence": 0},
         ),
     )
-    keys: dict[str, tuple[str, int]] = {}
-    for number, row in enumerate(wanted):
-        keys[row.digest] = _copy(registry, upload, number, row), row.size_bytes
-    return PackCopies(upload, keys)
+    try:
+        for number, row in enumerate(wanted):
+            _copy(registry, upload_id, number, row)
+    except BlobMissing:
+        discard_copies(registry, upload_id)
+        return None
+    except BaseException:
+        discard_copies(registry, upload_id)
+        raise
+    return upload_id
 
 
-def move_packs(conn: sa.Connection, delta_id: int, line: LineRef, to: LineRef, copies: PackCopies) -> bool:
+def discard_copies(registry: Registry, upload_id: str) -> None:
+    """Give up copies that were not used; collection deletes them."""
+    if upload_id:
+        with_retry(registry.engine, lambda conn: upload_queries.close_upload(conn, upload_id, state="aborted"))
+
+
+def move_packs(conn: sa.Connection, delta_id: int, line: LineRef, to: LineRef, copies: OpenUpload | None) -> bool:
     """Let the packs of a line lie in the scope of another namespace; False where copies are lacking."""
-    scope = namespace_scope(to.namespace)
-    rows = queries.packs_of_line(conn, delta_id, namespace_scope(line.namespace))
+    scope, before = namespace_scope(to.namespace), namespace_scope(line.namespace)
+    # Locked first and looked at next: a push that needs one of them as well has committed by then, or waits.
+    queries.lock_packs_of_line(conn, delta_id, before)
+    rows = queries.packs_of_line(conn, delta_id, before)
     there = queries.sound_in(conn, scope, _digests(rows), lock=True)
-    if any(row.digest not in copies.keys for row in _to_copy(conn, rows, there, scope)):
+    received = {} if copies is None else copies.received
+    if any(row.digest not in received for row in _to_copy(conn, rows, there, scope)):
         return False
     alone: list[int] = []
     for row in rows:
         after = there.get(row.digest)
-        if after is None and row.digest in copies.keys:
-            key, size = copies.keys[row.digest]
-            after = pack_queries.adopt(conn, scope=scope, digest=row.digest, size_bytes=size, physical_key=key)
+        if after is None and copies is not None and row.digest in copies.received:
+            after = pack_queries.adopt(conn, copies, row.digest)
         if after is None:
             alone.append(row.id)
         else:
             queries.need_instead(conn, delta_id, before=row.id, after=after)
     queries.take_along(conn, alone, scope)
-    if copies.upload:
-        upload_queries.close_upload(conn, copies.upload, state="complete")
+    if copies is not None:
+        upload_queries.close_upload(conn, copies.id, state="complete")
     return True
 
 
@@ -115,13 +124,31 @@ def _digests(rows: Sequence[MovingPackRow]) -> list[str]:
     return [row.digest for row in rows]
 
 
-def _copy(registry: Registry, upload: str, number: int, row: MovingPackRow) -> str:
-    key = fresh_key(Digest.parse(row.digest), attempt=uuid4())
+def _copy(registry: Registry, upload_id: str, number: int, row: MovingPackRow) -> None:
+    """Copy a pack; what was read is hashed on its way.
+
+    Raises:
+        BlobMissing: Its object is gone: the pack has another one by now, or is not needed any more.
+        IntegrityFailure: Its object is damaged.
+    """
+    digest = Digest.parse(row.digest)
+    key = fresh_key(digest, attempt=uuid4())
     pack = with_retry(
-        registry.engine, lambda conn: upload_queries.add_upload_pack(conn, upload, number=number, physical_key=key)
+        registry.engine, lambda conn: upload_queries.add_upload_pack(conn, upload_id, number=number, physical_key=key)
     )
-    size = registry.store.write(key, registry.store.read(row.physical_key, 0, row.size_bytes))
+    hasher = sha256()
+    size = registry.store.write(key, _hashed(registry.store.read(row.physical_key, 0, row.size_bytes), hasher))
+    if hasher.hexdigest() != digest.hex:
+        raise IntegrityFailure(
+            f"pack {digest.short} is damaged, and cannot be copied to another namespace",
+            fix="repair it first: deltareg fsck --read-data --repair",
+        )
     with_retry(
         registry.engine, lambda conn: upload_queries.receive_upload_pack(conn, pack, digest=row.digest, size_bytes=size)
     )
-    return key
+
+
+def _hashed(chunks: Iterable[bytes], hasher: Hasher) -> Iterator[bytes]:
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk

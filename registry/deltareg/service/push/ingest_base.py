@@ -14,7 +14,7 @@ from deltareg.db.bases import bases as queries
 from deltareg.db.bases.base_identities import complete_base as replace_manifest
 from deltareg.db.bases.base_identities import is_alias
 from deltareg.db.bases.rows import BaseRow
-from deltareg.db.lines.deltas import add_namespace, namespace_id
+from deltareg.db.lines.deltas import add_namespace, lock_line, namespace_id
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import packs as pack_queries
@@ -31,7 +31,7 @@ from deltareg.delta.base_manifest import (
     parameters_root,
 )
 from deltareg.delta.kind import BaseView
-from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.identity.whole_base import whole_base
@@ -57,10 +57,12 @@ from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload, manifest_of, target_of
 from deltareg.service.quotas.holding import within_quotas
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.kinds import queue_where_base_was_missed
 from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.wire import BaseForm, BaseInfo, UploadComplete
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
 def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInfo:
@@ -161,12 +163,24 @@ def _ground(conn: sa.Connection, caller: Caller, upload: UploadRow) -> StackFoun
     return find_ground(conn, caller, target) if is_version_base(target) else None
 
 
+def _lock_ground(conn: sa.Connection, caller: Caller, upload: UploadRow) -> StackFoundation | None:
+    """Find the version that is to become a base, and let its line lie where it lies until the transaction ends."""
+    ground = _ground(conn, caller, upload)
+    if ground is None:
+        return None
+    lock_line(conn, ground.version.delta_id)
+    ground = present(_ground(conn, caller, upload))
+    if upload.scope != namespace_scope(ground.version.namespace):
+        raise UploadClosed(f"{upload.target} was moved to another namespace meanwhile", fix=_AGAIN)
+    return ground
+
+
 def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored | None) -> BaseInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
     if upload.state == "complete":
         return _answer(conn, upload, created=False)
     check_open(upload)
-    ground = _ground(conn, caller, upload)
+    ground = _lock_ground(conn, caller, upload)
     form = BaseForm.model_validate(upload.request.get("form", {}))
     check_variant(conn, caller, form, manifest_of(upload))
     is_added = _add(conn, caller, upload)

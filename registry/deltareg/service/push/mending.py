@@ -81,17 +81,15 @@ def _bring(registry: Registry, caller: Caller, scope: str, digest: str, *, inste
         return False
 
     def adopt(conn: sa.Connection) -> bool:
-        upload = upload_queries.upload_row(conn, upload_id, lock=True)
-        if upload is None or upload.state != "open":  # a collection has taken it
-            return False
         upload_queries.receive_upload_pack(conn, pack_id, digest=digest, size_bytes=size)
+        upload = upload_queries.lock_open(conn, upload_id)
+        if upload is None:  # a collection has taken it
+            return False
         upload_queries.close_upload(conn, upload_id, state="complete")
         if instead_of is None:
-            pack_queries.adopt(conn, scope=scope, digest=digest, size_bytes=size, physical_key=key)
+            pack_queries.adopt(conn, upload, digest)
             return True
-        is_mended = queries.mark_whole(
-            conn, instead_of.id, physical_key=instead_of.physical_key, size_bytes=size, new_key=key
-        )
+        is_mended = pack_queries.replace_key(conn, instead_of.id, upload, digest, instead_of=instead_of.physical_key)
         heal_needing(conn, caller, [instead_of.id] if is_mended else [])
         return is_mended
 

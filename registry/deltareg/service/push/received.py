@@ -95,26 +95,20 @@ def adopt_packs(
     equal packs.
 
     Raises:
-        UploadClosed: A pack that should be there already is gone.
+        UploadClosed: The upload is closed, or a pack that should be there already is gone.
     """
-    received = {row.digest: row for row in queries.received_packs(conn, upload.id)}
-    bad = damage.bad_among(conn, upload.scope, received)
+    opened = queries.lock_open(conn, upload.id)
+    if opened is None:
+        raise UploadClosed("the upload is closed", fix=_AGAIN)
+    bad = damage.bad_among(conn, upload.scope, opened.received)
     row_ids: dict[str, int] = {}
     others: list[str] = []
     # Sorted, so that two completions lock rows in the same order and cannot block each other.
     for digest in sorted(str(pack.digest) for pack in storage.packs):
-        row = received.get(digest)
-        if row is None:
+        if digest in opened.received:
+            row_ids[digest] = pack_queries.adopt(conn, opened, digest, is_replacing=is_replacing)
+        else:
             others.append(digest)
-            continue
-        row_ids[digest] = pack_queries.adopt(
-            conn,
-            scope=upload.scope,
-            digest=digest,
-            size_bytes=row.size_bytes,
-            physical_key=row.physical_key,
-            is_replacing=is_replacing,
-        )
     row_ids |= pack_queries.lock_live(conn, upload.scope, others)
     heal_needing(conn, caller, bad, but=of)
     return row_ids

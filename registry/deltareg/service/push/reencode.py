@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.lines import versions as queries
+from deltareg.db.lines.deltas import lock_line
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.runs.rows import RunRow
@@ -22,7 +23,7 @@ from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import uploads as upload_queries
 from deltareg.db.storage.rows import UploadRow
-from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
+from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.pack_spans import MOST_TIMES, cold_bytes
 from deltareg.identity.storage_map import StorageMap
@@ -171,8 +172,11 @@ def _commit(
     upload = find_own_upload(conn, caller, report.upload, lock=True)
     check_open(upload, fix=_AGAIN)
     version = _held_version(conn, own)
+    lock_line(conn, version.delta_id)  # a move to another namespace changes where its packs belong
     queries.lock_version(conn, version.id)
     version = _held_version(conn, own)  # it may have been deleted before it was locked
+    if upload.scope != namespace_scope(version.namespace):
+        raise UploadClosed(f"{ref_of(version)} was moved to another namespace meanwhile", fix=_AGAIN)
     run = run_queries.run_row(conn, own.run_id)
     manifest = manifest_of(upload)
     before = StorageMap.decode(queries.content(conn, version.id).storage_map)
