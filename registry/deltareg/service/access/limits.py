@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from deltareg.db.access.principals import principal_id, principal_name
 from deltareg.db.quotas import limits as queries
 from deltareg.db.quotas.limits import EACH_NAMESPACE, EACH_PERSON, limit_rows
+from deltareg.db.sql.named_locks import lock_name
 from deltareg.errors import NotFound
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import Right
@@ -32,6 +33,7 @@ def set_limits_in(conn: sa.Connection, caller: Caller, name: str, limits: Limits
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     holder = find_holder(conn, name)
+    lock_name(conn, "quotas")  # there may be no row yet that two who set limits could wait for
     before = {row.resource: row.most for row in limit_rows(conn, [holder])}
     if before == limits:
         return

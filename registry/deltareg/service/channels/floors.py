@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from deltareg.db.channels import floors as queries
 from deltareg.db.channels.requests import open_requests_of
 from deltareg.db.session import read, try_transaction, with_retry
+from deltareg.db.sql.named_locks import lock_name
 from deltareg.errors import StaleRevision
 from deltareg.gate.floors import THE_SERVER, Floor, parse_floor
 from deltareg.refs import parse_name
@@ -74,6 +75,7 @@ def set_floor(
     floor = parse_floor(request.policy, of=_describe_place(namespace))
 
     def transaction(conn: sa.Connection) -> FloorChange:
+        lock_name(conn, "floors")  # of two who have seen the same floor, one replaces it
         namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
         row = queries.floor_row(conn, namespace_id)
         before = parse_floor({} if row is None else row.policy, of=floor.of)
