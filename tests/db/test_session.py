@@ -16,7 +16,7 @@ from deltareg.db.session import create_engine, glance, read, with_retry, write
 from deltareg.db.sql.clock import now_us, read_clock
 from deltareg.db.sql.prepared import PreparedStatement
 from deltareg.db.tables import namespaces, principals
-from deltareg.errors import DiskFull, Misconfigured, Unavailable
+from deltareg.errors import Conflict, DiskFull, Misconfigured, Unavailable
 from tests.fixtures.databases import postgresql_started, server_url
 
 
@@ -318,6 +318,44 @@ def test_a_password_stays_out_of_the_message():
         pass
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.postgres
+def test_a_transaction_that_was_forestalled_is_run_again_and_sees_the_others_row(postgresql_engine):
+    looks = []
+
+    def find_or_add(conn):
+        found = conn.execute(sa.select(namespaces.c.id).where(namespaces.c.name == "lab")).scalar()
+        looks.append(found)
+        if found is not None:
+            return found
+        add(postgresql_engine, "lab")  # another connection, which commits
+        return conn.execute(sa.insert(namespaces).values(name="lab").returning(namespaces.c.id)).scalar_one()
+
+    result = with_retry(postgresql_engine, find_or_add, sleep=no_pause)
+
+    assert looks == [None, result]
+    assert names(postgresql_engine) == ["lab"]
+
+
+def test_a_key_that_is_in_the_way_each_time_is_a_conflict(engine):
+    add(engine, "lab")
+    attempts = []
+
+    def again(conn):
+        attempts.append(1)
+        conn.execute(sa.insert(namespaces).values(name="lab"))
+
+    with pytest.raises(Conflict, match="at this moment") as caught:
+        with_retry(engine, again, attempts=3, sleep=no_pause)
+
+    assert len(attempts) == 3
+    assert caught.value.fix
+    assert isinstance(caught.value.__cause__, sa.exc.IntegrityError)
+
+
+def no_pause(_seconds):
+    raise AssertionError("the other has committed: there is nothing to wait for")
 
 
 def names(engine):

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.api.settings import ServerSettings
 from deltareg.db.access.principals import count_tokens, end_tokens_of
-from deltareg.db.session import check_schema, create_engine, read, write
+from deltareg.db.session import check_schema, create_engine, read, with_retry
 from deltareg.db.verdicts.signing import find_key
 from deltareg.drawing.wording import size
-from deltareg.errors import DeltaregError, DiskFull, Misconfigured
+from deltareg.errors import Conflict, DeltaregError, DiskFull, Misconfigured
 from deltareg.host.machine import this_host
 from deltareg.host.token_files import read_token, write_token
 from deltareg.service.access.keys import enrol_own_worker
@@ -112,9 +112,15 @@ def local_token(registry: Registry, settings: ServerSettings, url: str) -> Path 
     if is_new:
         try:
             bootstrap_token(
-                registry, principal=ADMIN, kind="pat", scopes=ADMIN_SCOPES, secret=secret, also_held=["break-glass"]
+                registry,
+                principal=ADMIN,
+                kind="pat",
+                scopes=ADMIN_SCOPES,
+                secret=secret,
+                also_held=["break-glass"],
+                only_as_first=True,
             )
-        except IntegrityError:  # another replica, which starts at this moment, was quicker
+        except Conflict:  # another replica, which starts at this moment, was quicker
             if not is_live(registry, f"Bearer {secret}"):  # with a folder and a token of its own
                 path.unlink()
                 return None
@@ -128,8 +134,7 @@ def local_worker_token(registry: Registry) -> str:
 
     This ends the tokens of earlier starts, so that stopped processes leave no live token behind.
     """
-    with write(registry.engine) as conn:
-        end_tokens_of(conn, LOCAL_WORKER)
+    with_retry(registry.engine, lambda conn: end_tokens_of(conn, LOCAL_WORKER))
     return bootstrap_token(
         registry, principal=LOCAL_WORKER, kind="wrk", scopes=["read", "verify"], secret=mint_secret("wrk")
     )

@@ -19,6 +19,12 @@ _TEMPORARY_STATES = frozenset(
     }
 )
 _DISK_FULL_STATE = "53100"
+_UNIQUE_STATE = "23505"
+_UNIQUE_CODES = {
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+}
 _MAKE_ROOM = "who runs the server has to make room on its database's disk"
 
 
@@ -53,6 +59,13 @@ def name_fault(error: exc.DBAPIError) -> DeltaregError | None:
     if error.connection_invalidated or _is_temporary(error, state):
         return Unavailable(f"the database cannot answer now ({_first_line(cause)})", fix="try again")
     return None
+
+
+def is_unique_violation(error: exc.IntegrityError) -> bool:
+    """Whether a row was refused because another one has the same unique key."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) in _UNIQUE_CODES
+    return _sqlstate(error.orig) == _UNIQUE_STATE
 
 
 def _is_temporary(error: exc.DBAPIError, state: str | None) -> bool:

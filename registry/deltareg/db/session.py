@@ -21,10 +21,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from deltareg.db import HEAD
-from deltareg.db.faults import named_faults
+from deltareg.db.faults import is_unique_violation, named_faults
 from deltareg.db.sql.sqlite_file import DatabaseFile
 from deltareg.db.sql.timed_cursors import TimedSqliteConnection, timed_postgresql_cursor
-from deltareg.errors import Misconfigured, Unavailable
+from deltareg.errors import Conflict, Misconfigured, Unavailable
 from deltareg.host.time_spent import spending
 
 T = TypeVar("T")
@@ -180,6 +180,10 @@ def with_retry(
 
     It is not run again after COMMIT was sent, for then nobody knows whether it took effect.
 
+    It is run again, too, when another transaction has committed a row under the same unique key between the
+    look of `fn` and its write: `fn` then finds that row and answers by its own rules. This is the one place
+    that handles such a violation (SQLSTATE 23505), so that no use case has to.
+
     Args:
         engine: The database.
         fn: The whole transaction; it must change nothing but rows.
@@ -189,6 +193,7 @@ def with_retry(
 
     Raises:
         Unavailable: The last attempt failed, or the connection was lost while committing.
+        Conflict: A row with the same unique key was in the way each time.
     """
     for attempt in range(attempts):
         is_commit_sent = False
@@ -196,6 +201,9 @@ def with_retry(
             with write(engine) as conn:
                 result = fn(conn)
                 is_commit_sent = True
+        except exc.IntegrityError as error:
+            _check_may_run_again(error, is_last=attempt == attempts - 1)
+            continue  # the other has committed: there is nothing to wait for
         except Unavailable:
             if is_commit_sent or attempt == attempts - 1:
                 raise
@@ -205,12 +213,29 @@ def with_retry(
     raise AssertionError("attempts must be at least 1")
 
 
+def _check_may_run_again(error: exc.IntegrityError, *, is_last: bool) -> None:
+    """Raise an error that another attempt does not cure.
+
+    Raises:
+        Conflict: A unique key is taken, and this was the last attempt.
+        IntegrityError: It is about something else than a unique key.
+    """
+    if not is_unique_violation(error):
+        raise error
+    if is_last:
+        raise Conflict("somebody else wrote the same at this moment", fix="look, and try again") from error
+
+
 def try_transaction(engine: sa.Engine, transaction: Callable[[sa.Connection], T]) -> T:
     """Run a transaction and roll it back; return what it returned, or raise what it raised."""
-    with write(engine) as conn, conn.begin_nested() as trial:
-        result = transaction(conn)
-        trial.rollback()
-    return result
+
+    def attempt(conn: sa.Connection) -> T:
+        with conn.begin_nested() as trial:
+            result = transaction(conn)
+            trial.rollback()
+        return result
+
+    return with_retry(engine, attempt)
 
 
 def schema_head(engine: sa.Engine) -> str | None:

@@ -14,9 +14,9 @@ from deltareg.db.access.bearers import live_token
 from deltareg.db.access.live_tokens import live_token_hashes
 from deltareg.db.access.owners import owner_of
 from deltareg.db.access.rows import LiveTokenRow, TokenRow
-from deltareg.db.session import glance, read, with_retry, write
+from deltareg.db.session import glance, read, with_retry
 from deltareg.db.sql.clock import US_PER_S
-from deltareg.errors import Unauthenticated, Unavailable
+from deltareg.errors import Conflict, Unauthenticated, Unavailable
 from deltareg.service.access.giving import check_acts, give_scopes
 from deltareg.service.authority.caller_grants import grants_of_token, read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide_cached
@@ -198,21 +198,27 @@ def bootstrap_token(
     also_held: Sequence[Scope] = (),
     note: str = "made at start",
     expires_in_s: int | None = None,
+    only_as_first: bool = False,
 ) -> str:
     """Create a token without a caller: for the first admin, a local worker, or a recovery.
 
     Its principal is given all rights of its scopes everywhere, and the scopes for which it may make
     tokens later (`also_held`). Only a process that owns the database calls this, never a route.
+
+    Raises:
+        Conflict: The name belongs to a principal of another kind; or with `only_as_first`, there are tokens.
     """
     secret = secret or mint_secret(kind)
-    with write(registry.engine) as conn:
+
+    def transaction(conn: sa.Connection) -> None:
+        if only_as_first and queries.count_tokens(conn):
+            raise Conflict("the registry has tokens already", fix="use one of them")
         check_acts(conn, principal)
         owner = queries.principal_id(conn, principal)
         if owner is None:
             owner = queries.add_principal(conn, principal, kind=KINDS[kind])
         itself = Caller("registry", owner, None, grants_of(SCOPES))
         give_scopes(conn, itself, owner, [*scopes, *also_held], everywhere=True)
-        expires_in_us = None if expires_in_s is None else expires_in_s * US_PER_S
         token_id = queries.add_token(
             conn,
             token_hash=hash_secret(secret),
@@ -223,10 +229,12 @@ def bootstrap_token(
             namespaces=None,
             note=note,
             created_by=None,
-            expires_in_us=expires_in_us,
+            expires_in_us=None if expires_in_s is None else expires_in_s * US_PER_S,
         )
         after = {"principal": principal, "scopes": list(scopes)}
         itself.record(conn, Action.TOKEN_BOOTSTRAP, f"token/{token_id}", on=EVERYTHING, before=None, after=after)
+
+    with_retry(registry.engine, transaction)
     return secret
 
 

@@ -7,8 +7,6 @@ here, that earlier recovery tokens are still live, or that the name is not a per
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.exc import IntegrityError
-
 from deltareg.db.access import principals as queries
 from deltareg.db.session import read
 from deltareg.errors import Conflict
@@ -49,14 +47,7 @@ def make_way_back(registry: Registry, *, principal: str, scopes: Sequence[Scope]
         )
     if existing is not None and existing.disabled_at is not None:
         raise Conflict(f"{principal} is disabled: none of their tokens is taken", fix="name somebody else: --for NAME")
-    try:
-        secret = _make(registry, principal, scopes, expires_in_s)
-    except IntegrityError:  # somebody else made the first one for that name at this moment
-        secret = _make(registry, principal, scopes, expires_in_s)
-    return RecoveryToken(secret, existing is None, others)
-
-
-def _make(registry: Registry, principal: str, scopes: Sequence[Scope], expires_in_s: int) -> str:
-    return bootstrap_token(
+    secret = bootstrap_token(
         registry, principal=principal, kind="pat", scopes=scopes, note=NOTE, expires_in_s=expires_in_s
     )
+    return RecoveryToken(secret, existing is None, others)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db.channels import channels as queries
 from deltareg.db.channels.rows import ChannelRow
-from deltareg.db.session import with_retry, write
+from deltareg.db.session import try_transaction, with_retry
 from deltareg.errors import GatePending, InvalidInput, StaleRevision
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
@@ -76,12 +76,7 @@ def move_channel(
             keep(conn, result)
         return result
 
-    if not move.dry_run:
-        return _raise_pending(with_retry(registry.engine, transaction))
-    with write(registry.engine) as conn, conn.begin_nested() as trial:
-        result = transaction(conn)
-        trial.rollback()
-    return _raise_pending(result)
+    return _raise_pending((try_transaction if move.dry_run else with_retry)(registry.engine, transaction))
 
 
 def _raise_pending(result: MoveResult | GatePending) -> MoveResult:

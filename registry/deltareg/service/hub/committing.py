@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.session import read, write
+from deltareg.db.session import read, with_retry
 from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import IntegrityFailure, InvalidInput, QuotaExceeded, Refused, StaleRevision
 from deltareg.identity.left_out import is_sent
@@ -142,8 +142,8 @@ def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Draft
     Raises:
         Forbidden: The caller may not push to it.
     """
-    with write(registry.engine) as conn:  # to found is to look and to lock
-        require_push(conn, caller, on=line)
+    # To found is to look and to lock.
+    with_retry(registry.engine, lambda conn: require_push(conn, caller, on=line))
     with read(registry.engine) as conn:
         return find_standing(conn, caller, line)
 

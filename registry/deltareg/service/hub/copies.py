@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.session import read, write
+from deltareg.db.session import read, with_retry
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
@@ -43,8 +43,8 @@ def find_copied(
         Forbidden: The caller may not push there.
         InvalidInput: The line has no such file.
     """
-    with write(registry.engine) as conn:  # to found is to look and to lock
-        require_push(conn, caller, on=line)
+    # To found is to look and to lock.
+    with_retry(registry.engine, lambda conn: require_push(conn, caller, on=line))
     sizes = {file.sha256: file.size_bytes for file in (*standing.before.values(), *standing.files.values())}
     staged = find_staged(registry, str(line), caller, set(copied.values()) - sizes.keys())
     sizes |= {sha256: row.size_bytes for sha256, row in staged.items()}

@@ -1,7 +1,7 @@
 """The visibility that hub clients ask of a repository: here it belongs to the namespace."""
 
 from deltareg.db.access import namespaces
-from deltareg.db.session import read, write
+from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
@@ -28,8 +28,8 @@ def meet_visibility(registry: Registry, caller: Caller, line: LineRef, *, is_pri
         Forbidden: The caller may not push there.
         InvalidInput: It is to be private, and others read the namespace.
     """
-    with write(registry.engine) as conn:  # to found is to look and to lock
-        require_push(conn, caller, on=line)
+    # To found is to look and to lock.
+    with_retry(registry.engine, lambda conn: require_push(conn, caller, on=line))
     if is_private is None:
         return ""
     visibility = _find_visibility(registry, caller, line.namespace)

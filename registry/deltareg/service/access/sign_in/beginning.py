@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.access import device_requests as device_queries
 from deltareg.db.access import principals as principal_queries
@@ -21,7 +20,7 @@ from deltareg.db.access import sign_ins as queries
 from deltareg.db.access.sign_in_rows import IdentityRow, SignInAttemptRow
 from deltareg.db.session import with_retry
 from deltareg.db.sql.clock import US_PER_S
-from deltareg.errors import Conflict, Unauthenticated
+from deltareg.errors import Unauthenticated
 from deltareg.service.access.sign_in.people import person_of, take_groups
 from deltareg.service.access.sign_in.providers import find_provider
 from deltareg.service.access.tokens import hash_secret, mint_secret
@@ -169,10 +168,7 @@ def come_back(registry: Registry, name: str, back: ComingBack) -> SignedIn:
         verifier=_derive(back.secret, "verifier"),
         nonce=_derive(back.secret, "nonce"),
     )
-    try:
-        return with_retry(registry.engine, lambda conn: _sign_in(registry, conn, provider, answer, attempt, back))
-    except IntegrityError as error:  # somebody of the same name signed in for the first time just now
-        raise Conflict("two signed in at once under one name", fix="sign in again") from error
+    return with_retry(registry.engine, lambda conn: _sign_in(registry, conn, provider, answer, attempt, back))
 
 
 def take_back(registry: Registry, name: str, *, secret: str, state: str) -> None:
