@@ -23,16 +23,16 @@ TRUST = {
     "ref": "refs/heads/main",
 }
 KEY = {"name": "gpu-1", "key": str(key_of("gpu-1").public), "host": "rack"}
-MEMBER = {"principal": "team-ci", "namespace": "team", "role": "reader"}
 
 
 @pytest.mark.parametrize(
     ("path", "body", "name", "kind", "status"),
     [
         ("/tokens", TOKEN, "team-ci", "service", 201),
+        ("/tokens", TOKEN, "team-ci", "user", 409),
         ("/tokens", TOKEN, "team-ci", "group", 422),
         ("/trusts", TRUST, "team-ci", "service", 201),
-        ("/trusts", TRUST, "team-ci", "user", 422),
+        ("/trusts", TRUST, "team-ci", "user", 409),
         ("/keys", KEY, "gpu-1", "worker", 201),
         ("/keys", KEY, "gpu-1", "user", 409),
     ],

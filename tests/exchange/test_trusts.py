@@ -166,7 +166,7 @@ def test_a_renamed_namespace_keeps_its_trusts(small_team):
 def _is_refused(team, wrong):
     try:
         team.trust(**wrong)
-    except InvalidInput:
+    except (InvalidInput, Conflict):
         return True
     return False
 

@@ -64,6 +64,36 @@ def test_a_name_that_somebody_has_is_not_taken_over(desk, openid, browser):
     assert second == "admin-2"
 
 
+def test_who_signs_in_under_the_name_of_a_service_to_be_does_not_get_its_rights(desk, openid, browser):
+    openid.person("n-1", "release-bot")
+    admin = desk.http(desk.admin_token)
+    wanted = {"principal": "release-bot", "kind": "ci", "scopes": ["read", "push", "promote"], "everywhere": True}
+
+    sign_in(browser, desk.url, "n-1")
+    made = admin.post("/tokens", json=wanted)
+
+    assert made.status_code == 409
+    assert "release-bot is a user, and no service" in made.json()["detail"]
+    who = who_is_in(browser, desk)
+    assert (who["principal"], who["roles"]) == ("release-bot", [])
+
+
+def test_who_signs_in_under_the_name_of_a_service_is_another_one(desk, openid):
+    desk.token("read", "push", principal="deploy-bot", kind="ci")
+    names = {"n-2": "Deploy-Bot", "n-3": "local-worker", "n-4": "pod-1-verifier"}
+    for subject, name in names.items():
+        openid.person(subject, name)
+
+    became = []
+    for subject in names:
+        with browsing() as browser:
+            sign_in(browser, desk.url, subject)
+            became.append(who_is_in(browser, desk))
+
+    assert [each["principal"] for each in became] == ["deploy-bot-2", "local-worker-2", "person-pod-1-verifier"]
+    assert [each["roles"] for each in became] == [[], [], []]
+
+
 def test_an_admin_links_who_was_here_before(desk, openid, browser):
     desk.token("read", principal="dora")
     openid.person("s-4", "dora")

@@ -20,6 +20,7 @@ from deltareg.service.access.members import add_member_in, end_member_in
 from deltareg.service.access.namespaces import change_namespace_in
 from deltareg.service.access.organisation import groups_seen
 from deltareg.service.access.people import find_or_add_person, find_owner, hand_over_in
+from deltareg.service.access.principals import check_kind
 from deltareg.service.access.roles import remove_role_in, set_role_in
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Namespace
@@ -142,8 +143,7 @@ def set_service(conn: sa.Connection, caller: Caller, name: str, owner: str) -> N
         after = {"owner": owner, "tokens_revoked": 0}
         caller.record(conn, Action.PRINCIPAL_GIVE, f"principal/{name}", on=EVERYTHING, before=None, after=after)
         return
-    if row.kind != _SERVICE:
-        raise Conflict(f"{name} is a {row.kind}, and no service", fix="choose another name")
+    check_kind(name, row.kind, wanted=_SERVICE)
     hand_over_in(conn, caller, row, to=owner)
 
 

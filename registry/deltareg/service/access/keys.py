@@ -14,6 +14,7 @@ from deltareg.db.verdicts import signing as queries
 from deltareg.db.verdicts.signing_rows import KeyRow, ShownKeyRow
 from deltareg.errors import Conflict, NotFound
 from deltareg.refs import parse_name
+from deltareg.service.access.principals import check_kind
 from deltareg.service.authority.grants import WORKER, Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339, rfc3339_or_none
@@ -158,11 +159,7 @@ def _principal(conn: sa.Connection, name: str) -> int:
     if principal is None:
         return principal_queries.add_principal(conn, name, kind=WORKER)
     owner, kind = principal
-    if kind != WORKER:
-        raise Conflict(
-            f"{name} is a {kind}, and a worker does nothing but verify",
-            fix="enrol it under a name of its own, and make it a token of kind wrk",
-        )
+    check_kind(name, kind, wanted=WORKER, fix="enrol it under a name of its own, and make it a token of kind wrk")
     return owner
 
 

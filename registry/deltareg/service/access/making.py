@@ -19,6 +19,7 @@ from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import cannot_give, check_acts, check_limits, give_scopes
 from deltareg.service.access.people import PERSON, find_owner
+from deltareg.service.access.principals import check_kind
 from deltareg.service.access.tokens import KINDS, describe_token, hash_secret, mint_secret
 from deltareg.service.authority.grants import Right, implies
 from deltareg.service.authority.refusals import make_refusal
@@ -55,7 +56,7 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
         Forbidden: It is no token of the caller's to make, or would give rights that it lacks.
         InvalidInput: The request contradicts itself, or names an owner who owns nothing.
         NotFound: There is no such owner.
-        Conflict: The account is somebody else's, or disabled.
+        Conflict: The account is somebody else's, disabled, or a principal that has tokens of another kind.
     """
     if caller.token_id is None:
         raise needs_token()
@@ -135,10 +136,13 @@ def _find_or_add(conn: sa.Connection, caller: Caller, row: PrincipalRow | None, 
     """Return the id of a token's principal, and record who stands behind it from now on.
 
     Raises:
-        Conflict: It is somebody else's than the request says.
+        Conflict: It is somebody else's than the request says, or no principal that has tokens of the kind.
         InvalidInput: It is a person, for whom nobody acts.
     """
-    kind = KINDS[request.kind] if row is None else row.kind
+    kind = KINDS[request.kind]
+    if row is not None:
+        own = f"--kind {_KIND_OF[row.kind]} for that {row.kind}"
+        check_kind(row.name, row.kind, wanted=kind, fix=f"choose another name for the {kind}, or {own}")
     if kind == PERSON and request.acts_for is not None:
         raise InvalidInput("a person acts for themselves", fix="leave --acts-for out, or --kind ci for a script")
     principal = (

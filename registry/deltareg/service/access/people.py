@@ -14,6 +14,7 @@ from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from deltareg.refs import parse_name
 from deltareg.service.access.offboarding import describe_principal
+from deltareg.service.access.principals import find_or_add_principal
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.authority.roles import Role
@@ -33,14 +34,11 @@ def find_or_add_person(conn: sa.Connection, name: str) -> int:
         Unauthenticated: The person is disabled.
         InvalidInput: It is no name.
     """
-    row = queries.principal_row(conn, parse_name(name, "principal"))
-    if row is None:
-        return queries.add_principal(conn, name, kind=PERSON)
-    if row.kind != PERSON:
-        raise Conflict(f"{name} is a {row.kind}, and no person", fix="ask an admin for another name")
-    if row.disabled_at is not None:
+    person = find_or_add_principal(conn, name, kind=PERSON)
+    row = queries.principal_row(conn, name)
+    if row is not None and row.disabled_at is not None:
         raise Unauthenticated(f"{name} is disabled", fix="ask an admin")
-    return row.id
+    return person
 
 
 def find_owner(conn: sa.Connection, name: str) -> PrincipalRow:

@@ -18,6 +18,7 @@ from deltareg.db.session import glance, read, with_retry
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Conflict, Unauthenticated, Unavailable
 from deltareg.service.access.giving import check_acts, give_scopes
+from deltareg.service.access.principals import find_or_add_principal
 from deltareg.service.authority.caller_grants import grants_of_token, read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide_cached
 from deltareg.service.authority.grants import SCOPES, WORKER, Grant, PublicNamespaces, Right, grants_of, scopes_for
@@ -214,9 +215,7 @@ def bootstrap_token(
         if only_as_first and queries.count_tokens(conn):
             raise Conflict("the registry has tokens already", fix="use one of them")
         check_acts(conn, principal)
-        owner = queries.principal_id(conn, principal)
-        if owner is None:
-            owner = queries.add_principal(conn, principal, kind=KINDS[kind])
+        owner = find_or_add_principal(conn, principal, kind=KINDS[kind])
         itself = Caller("registry", owner, None, grants_of(SCOPES))
         give_scopes(conn, itself, owner, [*scopes, *also_held], everywhere=True)
         token_id = queries.add_token(

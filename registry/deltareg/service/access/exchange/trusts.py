@@ -18,6 +18,7 @@ from deltareg.refs import parse_name
 from deltareg.service.access.exchange.providers import PROVIDERS
 from deltareg.service.access.giving import check_may_give
 from deltareg.service.access.members import check_seen
+from deltareg.service.access.principals import check_kind
 from deltareg.service.authority.caller_grants import read_holdings
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Namespace
@@ -47,7 +48,8 @@ def add_trust(registry: Registry, caller: Caller, request: TrustAdd) -> TrustInf
             somebody else stands behind the account.
         NotFound: There is no such namespace.
         InvalidInput: The server does not ask that issuer, or the conditions bind it to nothing for good.
-        Conflict: The namespace has as many trusts as it may have, or somebody else has made this one.
+        Conflict: The namespace has as many trusts as it may have, somebody else has made this one, or the
+            name is no service account's.
     """
     name = request.namespace
     place = Namespace(parse_name(name, "namespace"))
@@ -216,8 +218,7 @@ def _account(conn: sa.Connection, caller: Caller, name: str) -> int:
         owner = owner_queries.owner_of(conn, caller.principal_id) or caller.principal_id
         owner_queries.set_owner(conn, principal_id, owner, created_by=caller.principal_id)
         return principal_id
-    if row.kind != "service":
-        raise InvalidInput(f"{name} is a {row.kind}, not a service account", fix="choose another name: --as NAME")
+    check_kind(name, row.kind, wanted="service", fix="choose another name: --as NAME")
     people = grant_queries.people_of(conn, [row.id, caller.principal_id])
     if not people[row.id] <= people[caller.principal_id] and not caller.may(Right.ADMIN, on=EVERYTHING):
         raise Forbidden(f"somebody else stands behind {name}", fix="choose another name: --as NAME")

@@ -1,6 +1,7 @@
 """Which principal somebody is who signs in: theirs by the provider's word, and never one of the same name."""
 
 import logging
+import re
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PERSON = "user"
-_KEPT_NAMES = {ANONYMOUS, "admin", "registry", "root", "system"}
+_KEPT_NAMES = {ANONYMOUS, "admin", "local-worker", "registry", "root", "system"}
 """Names that a reader of the audit trail, or an operator who makes a token, would take for another."""
+_POD = re.compile(r"pod-\d+-")
+"""How the names of a cluster's workers begin: whoever has one of them first would keep a worker out."""
 
 
 def person_of(conn: sa.Connection, claims: Claims) -> IdentityRow:
@@ -57,6 +60,8 @@ def take_groups(conn: sa.Connection, provider: "Provider", principal_id: int, cl
 
 def _free_name(conn: sa.Connection, wanted: str) -> str:
     """Return the name, or the first of `NAME-2`, `NAME-3`, … that nobody has."""
+    if _POD.match(wanted):
+        wanted = f"person-{wanted}"
     for number in count(1):
         name = wanted if number == 1 else f"{wanted}-{number}"
         if name not in _KEPT_NAMES and principal_queries.principal_id(conn, name) is None:
