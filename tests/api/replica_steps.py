@@ -184,6 +184,7 @@ class AccessSteps(Steps):
     def make_token(self, server, who):
         limits = {"namespaces": [self.model.namespace]} if who == LIMITED else {}
         asked = {"principal": who, "kind": "ci" if who == LIMITED else "pat", "scopes": ["read"], "everywhere": False}
+        asked |= {"acts_for": "admin"} if who == LIMITED else {}
         done = self._change(server, "POST", "/tokens", asked | limits)
         if done is not None:
             self.model.tokens.append(Token(who, done["token"], done["id"]))

@@ -23,7 +23,7 @@ TRUST = {
 }
 WAYS = {
     "a token of a person": ("user", "/tokens", {**TOKEN, "kind": "pat"}),
-    "a token of a script": ("service", "/tokens", {**TOKEN, "kind": "ci"}),
+    "a token of a script": ("service", "/tokens", {**TOKEN, "kind": "ci", "acts_for": "ada"}),
     "a token of a worker": ("worker", "/tokens", {**TOKEN, "kind": "wrk", "scopes": ["read", "verify"]}),
     "a trust in a workflow": ("service", "/trusts", TRUST),
     "a key of a worker": ("worker", "/keys", {"name": NAME, "key": str(key_of(NAME).public), "host": "rack"}),

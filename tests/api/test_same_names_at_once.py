@@ -11,7 +11,7 @@ from tests.signers import key_of
 
 pytestmark = pytest.mark.postgres
 
-TOKEN = {"principal": "team-ci", "kind": "ci", "scopes": ["read"]}
+TOKEN = {"principal": "team-ci", "kind": "ci", "scopes": ["read"], "acts_for": "ada"}
 TRUST = {
     "provider": "github",
     "audience": "https://registry.example",

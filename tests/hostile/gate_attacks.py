@@ -218,7 +218,7 @@ def _(world, me):
     return world.revision(line, channel) > 0
 
 
-@attack("somebody approves who may not", but={"chief", "maintainer", "approver", "script"}, best=("promoter", "pusher"))
+@attack("somebody approves who may not", but={"chief", "maintainer", "approver"}, best=("script", "pusher"))
 def _(world, me):
     if me.name == "owner":  # whose version it is
         return False

@@ -39,12 +39,14 @@ def _(world, me):
     )
     if me.name != "script":
         tries += ({"namespaces": ["team"], "principal": "script"},)
-    return some(*[token(me, **{"principal": name, "kind": "ci", **each}) for each in tries])
+    asked = {"principal": name, "kind": "ci", "acts_for": SELVES.get(me.name, me.name)}
+    return some(*[token(me, **{**asked, **each}) for each in tries])
 
 
 @attack("somebody makes scripts in a namespace of others", but=OWNERS, best=("maintainer", "pusher", "liner"))
 def _(world, me):
-    return token(me, principal=f"team-y{world.next()}", kind="ci", namespaces=["team"]) is not None
+    asked = {"kind": "ci", "namespaces": ["team"], "acts_for": SELVES.get(me.name, me.name)}
+    return token(me, principal=f"team-y{world.next()}", **asked) is not None
 
 
 @attack(

@@ -320,8 +320,8 @@ def test_what_is_no_role_for_a_place_is_refused(one_place, request_):
         members.add_member(place.registry, place.root, request_)
 
 
-def test_who_makes_a_scripts_name_stands_behind_it(place):
-    by_root = place.secret("ci", "push", kind="ci")
+def test_whose_a_script_is_stands_behind_it(place):
+    by_root = place.secret("ci", "push", kind="ci", acts_for="root")
     place.found(place.of(by_root))
     (first, second) = members.list_members(place.registry, place.root, "lab", **PAGE).items
 
@@ -410,7 +410,7 @@ def test_a_grant_ends_and_does_not_change_otherwise(place):
         sa.delete(t.grants),
         sa.update(t.stand_ins).values(person_id=2),
     ):
-        place.secret("ci", "push", kind="ci")
+        place.secret("ci", "push", kind="ci", acts_for="root")
         with pytest.raises(sa.exc.IntegrityError), write(place.registry.engine) as conn:
             conn.execute(change)
 

@@ -76,7 +76,7 @@ def test_a_script_asks_for_its_owner(one_closed):
     grant(place, place.root, ask(place, bot))
 
     assert namespaces.show_namespace(place.registry, place.root, "fresh").owners == ["bob"]
-    assert place.caller("bot", "push").may(Right.PUSH, on=LineRef("fresh", "x"))
+    assert place.caller("bot", "push", kind="ci").may(Right.PUSH, on=LineRef("fresh", "x"))
 
 
 def test_nobody_makes_a_namespace_by_another_way(one_closed):

@@ -73,7 +73,7 @@ def test_who_comes_for_the_first_time_from_many_windows_is_one_person(desk, open
 
 def test_a_service_that_is_made_while_somebody_of_its_name_signs_in_is_another_principal(desk, openid):
     openid.person("p-3", "release-bot")
-    wanted = {"principal": "release-bot", "kind": "ci", "scopes": ["push"], "everywhere": True}
+    wanted = {"principal": "release-bot", "kind": "ci", "scopes": ["push"], "acts_for": "admin", "everywhere": True}
     engine = desk.registry.engine
 
     with browsing() as browser, ThreadPoolExecutor(1) as pool, engine.connect() as rival:

@@ -67,7 +67,7 @@ def test_a_name_that_somebody_has_is_not_taken_over(desk, openid, browser):
 def test_who_signs_in_under_the_name_of_a_service_to_be_does_not_get_its_rights(desk, openid, browser):
     openid.person("n-1", "release-bot")
     admin = desk.http(desk.admin_token)
-    wanted = {"principal": "release-bot", "kind": "ci", "scopes": ["read", "push", "promote"], "everywhere": True}
+    wanted = {"principal": "release-bot", "kind": "ci", "scopes": ["push", "promote"], "everywhere": True}
 
     sign_in(browser, desk.url, "n-1")
     made = admin.post("/tokens", json=wanted)

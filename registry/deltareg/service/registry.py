@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.overview.rows import FacetRow
-from deltareg.errors import Unauthenticated
+from deltareg.errors import Forbidden, Unauthenticated
 from deltareg.refs import LineRef, Ref, plain_base
 from deltareg.service.aliases import NO_ALIASES, Aliases, with_line
 from deltareg.service.authority.decide import AccessDecision, decide_cached, knows
@@ -98,6 +98,7 @@ class Caller:
         grants: What the token allows, and where: what both its scopes and its principal allow.
         request_id: Ties log lines, audit rows and answers of one request together.
         is_worker: Whether it is a worker, which takes runs but asks for none.
+        is_script: Whether it is a service account, whose secret several people may hold.
         is_founder: Whether it may make namespaces at all, where nobody has the name.
         aliases: Where former names lead; what the caller may not see does not exist for it.
     """
@@ -108,6 +109,7 @@ class Caller:
     grants: frozenset[Grant]
     request_id: str = ""
     is_worker: bool = False
+    is_script: bool = False
     is_founder: bool = True
     aliases: Aliases = field(default=NO_ALIASES, compare=False)
 
@@ -139,6 +141,18 @@ class Caller:
             case AccessDecision.REFUSED:
                 is_held = self.may(right, on=SOMEWHERE)
                 raise make_refusal(self.principal, right, on, is_held=is_held)
+
+    def require_person(self, what: str) -> None:
+        """Check that a person acts, where a rule counts people: nobody knows who uses the token of a script.
+
+        Raises:
+            Forbidden: A service account acts.
+        """
+        if self.is_script:
+            raise Forbidden(
+                f"{self.principal} is a service, and {what} is a person's word",
+                fix="do it with a sign-in or a token of your own",
+            )
 
     def may(self, right: Right, *, on: Resource) -> bool:
         """Whether the caller has a right on a resource."""

@@ -59,8 +59,9 @@ class TokenCreate(Request):
         note: What it is for, for people.
         namespaces: The namespaces that it is limited to.
         everywhere: Whether its principal is given what it lacks of the scopes, on everything.
-        acts_for: The person or the group whose a service account or a machine is. Without it, that
-            is whoever makes its first token; and whoever makes another one counts as behind it, too.
+        acts_for: The person or the group whose a service account or a machine is: who holds its
+            secret. The first token of a service account has to say it; a machine is without it
+            whoever's makes its first token. Whoever makes another token without it counts as behind it, too.
     """
 
     principal: Name

@@ -52,8 +52,8 @@ def token() -> None:
         "deltareg token create --for gpu-1 --kind wrk --everywhere --scope read --scope verify --expires 180d",
     ),
     Example(
-        "for a script, in one namespace",
-        "deltareg token create --for team-ci --kind ci --namespace team --scope read --scope push",
+        "for a script, in one namespace, that a group holds",
+        "deltareg token create --for team-ci --kind ci --acts-for trainers --namespace team --scope read --scope push",
     ),
     Example(
         "for a colleague's script, as an admin",
@@ -85,7 +85,8 @@ def token() -> None:
     "--acts-for",
     default=None,
     metavar="NAME",
-    help="Whose script or worker it is, a person or a group; by default yours.",
+    help="Whose script or worker it is: the person or the group that holds its secret. A script's first token has to"
+    " say it; a worker is yours by default.",
 )
 @option("--note", default="", metavar="TEXT", help="What it is for.")
 @click.pass_obj
@@ -111,8 +112,9 @@ def create(
     limited to the namespace. Everybody makes narrower ones for themselves, which end with the
     token that they were made with.
 
-    In a rule about people, such as four eyes, a script or a worker counts as whom it acts for, and
-    as whoever made it a token without saying so.
+    In a rule about people, such as four eyes, what a script or a worker did counts as the work of
+    whom it acts for, and of whoever made it a token without saying so. A script approves, reviews
+    and waives nothing.
 
     It is shown this once; the registry keeps only its hash.
     """

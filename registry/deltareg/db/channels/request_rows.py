@@ -49,6 +49,7 @@ class ApprovalRow:
     message: str
     created_at: int
     principal: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

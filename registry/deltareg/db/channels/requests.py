@@ -132,13 +132,14 @@ def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, l
 
 @cache
 def select_approvals() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for approvals, with the name of each approver."""
+    """Start a query for approvals, with the name and the kind of each approver."""
     return sa.select(
         approvals.c.request_id,
         approvals.c.principal_id,
         approvals.c.message,
         approvals.c.created_at,
         principals.c.name.label("principal"),
+        principals.c.kind,
     ).join(principals, principals.c.id == approvals.c.principal_id)
 
 

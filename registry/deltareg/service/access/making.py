@@ -1,7 +1,8 @@
 """Making tokens: for anybody as an admin, for service accounts in one's namespaces, for oneself.
 
-Nobody gets more by a token than they have. Who makes one for a script or a worker has seen its
-secret, and stands behind it unless they say for whom it is.
+Nobody gets more by a token than they have. The first token of a script says whose the script is: what
+it does counts as theirs, and whoever makes the token may hand its secret to somebody else. Who makes
+one without saying so has seen its secret, and stands behind the script or the worker, too.
 """
 
 from collections.abc import Sequence
@@ -54,7 +55,8 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
 
     Raises:
         Forbidden: It is no token of the caller's to make, or would give rights that it lacks.
-        InvalidInput: The request contradicts itself, or names an owner who owns nothing.
+        InvalidInput: The request contradicts itself, names an owner who owns nothing, or leaves out
+            whose a new script is.
         NotFound: There is no such owner.
         Conflict: The account is somebody else's, disabled, or a principal that has tokens of another kind.
     """
@@ -123,7 +125,7 @@ def _check_theirs(conn: sa.Connection, caller: Caller, row: PrincipalRow | None,
     if request.acts_for is not None and find_owner(conn, request.acts_for).id not in mine:
         raise Forbidden(
             f"{caller.principal} cannot make a token in the name of {request.acts_for}",
-            fix=f"leave --acts-for out, or name a group of {caller.principal}; or ask an admin",
+            fix=f"name {caller.principal}, or a group of {caller.principal}; or ask an admin",
         )
 
 
@@ -137,7 +139,7 @@ def _find_or_add(conn: sa.Connection, caller: Caller, row: PrincipalRow | None, 
 
     Raises:
         Conflict: It is somebody else's than the request says, or no principal that has tokens of the kind.
-        InvalidInput: It is a person, for whom nobody acts.
+        InvalidInput: It is a person, for whom nobody acts, or a script that is nobody's yet.
     """
     kind = KINDS[request.kind]
     if row is not None:
@@ -152,6 +154,11 @@ def _find_or_add(conn: sa.Connection, caller: Caller, row: PrincipalRow | None, 
         return principal
     wanted = None if request.acts_for is None else find_owner(conn, request.acts_for).id
     owner = owner_queries.owner_of(conn, principal)
+    if owner is None and wanted is None and kind == SERVICE:
+        raise InvalidInput(
+            f"nobody has said whose script {request.principal} is, and what it does counts as theirs",
+            fix=f"name the person or the group that holds its secret: --acts-for NAME; {caller.principal} if you do",
+        )
     if owner is None:
         mine = owner_queries.owner_of(conn, caller.principal_id) or caller.principal_id
         owner_queries.set_owner(conn, principal, wanted or mine, created_by=caller.principal_id)

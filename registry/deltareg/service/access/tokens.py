@@ -135,6 +135,7 @@ def caller_with(registry: Registry, conn: sa.Connection, row: LiveTokenRow, requ
         grants,
         request_id,
         is_worker=is_worker,
+        is_script=row.principal_kind == KINDS["ci"],
         is_founder=registry.namespaces_by == "pushers" or decide_cached(grants, Right.ADMIN, EVERYTHING) is _ALLOWED,
         aliases=visibility.aliases,
     )

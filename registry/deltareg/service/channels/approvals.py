@@ -18,6 +18,7 @@ from deltareg.db.sql.row_protocols import PolicyColumns
 from deltareg.drawing.wording import count
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
+from deltareg.service.access.people import PERSON
 from deltareg.service.authority.caller_grants import grants_within, read_holdings
 from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import Right
@@ -38,14 +39,15 @@ def approvals_due(channel: PolicyColumns) -> int:
 
 
 def approvals_on(conn: sa.Connection, request: RequestRow) -> list[ApprovalRow]:
-    """Return the approvals of a request that count; those who have lost the right since do not."""
+    """Return the approvals of a request that count: of people who have not lost the right since."""
     return counting(conn, request, queries.approvals_of(conn, [request.id]).get(request.id, []))
 
 
 def counting(conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalRow]) -> list[ApprovalRow]:
     """Return those of the given approvals that belong to a request and count, as in `approvals_on`."""
     where = channel_of(request)
-    return [row for row in given if row.request_id == request.id and not _has_lost(conn, row, where)]
+    own = [row for row in given if row.request_id == request.id and row.kind == PERSON]
+    return [row for row in own if not _has_lost(conn, row, where)]
 
 
 def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:

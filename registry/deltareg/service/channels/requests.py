@@ -95,7 +95,7 @@ def approve_request(registry: Registry, caller: Caller, request_id: int, *, mess
     Approving again changes nothing.
 
     Raises:
-        Forbidden: The caller opened the request or pushed the version.
+        Forbidden: The caller opened the request, pushed the version, or is a script.
         Conflict: The request is not open any more.
     """
     caller.require(Right.APPROVE, on=SOMEWHERE)
@@ -196,10 +196,11 @@ def _decide(
 
 
 def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> None:
-    """Refuse an approver who is the same person as the opener or the uploader.
+    """Refuse an approver who is no person, or the same person as the opener or the uploader.
 
-    A script counts as everybody behind it, and two names of one person count as one.
+    What a script did counts as everybody's behind it, and two names of one person count as one.
     """
+    caller.require_person("an approval")
     whose = {request.uploader_id: "pushed its version", request.opener_id: "opened it"}
     whose |= {
         row.principal_id: "approved it as " + row.principal

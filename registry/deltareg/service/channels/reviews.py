@@ -30,10 +30,11 @@ def review_move(
 
     Raises:
         NotFound: There is no such line, channel or revision, or the move broke no glass.
-        Forbidden: The caller broke the glass.
+        Forbidden: The caller broke the glass, or is a script.
         Conflict: Somebody else has reviewed it.
     """
     caller.require(Right.APPROVE, on=Channel(line, name))
+    caller.require_person("a review")
 
     def transaction(conn: sa.Connection) -> GlassBroken:
         channel = find_channel(conn, caller, line, name, lock=True)

@@ -48,7 +48,7 @@ def waive(
     Raises:
         NotFound: There is no such verdict, check or channel.
         InvalidInput: The check did not fail or cannot be waived, or the time lies in the past.
-        Forbidden: The caller pushed the version.
+        Forbidden: The caller pushed the version, or is a script.
         Conflict: The check is waived already.
     """
     caller.require(Right.PROMOTE, on=SOMEWHERE)
@@ -177,11 +177,12 @@ def _show(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictInfo:
 
 
 def refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None:
-    """Refuse to waive checks of a version that the caller pushed.
+    """Refuse to waive checks of a version that the caller pushed, or as a script.
 
     Raises:
-        Forbidden: The caller pushed it.
+        Forbidden: The caller pushed it, or is a script.
     """
+    caller.require_person("a waiver")
     version = version_queries.version_by_id(conn, verdict.version_id)
     # By person, not by token: a second token of the same person is the same person.
     if same_person(conn, [version.created_by or 0], acts=caller.principal_id):

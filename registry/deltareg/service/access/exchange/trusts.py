@@ -18,7 +18,7 @@ from deltareg.refs import parse_name
 from deltareg.service.access.exchange.providers import PROVIDERS
 from deltareg.service.access.giving import check_may_give
 from deltareg.service.access.members import check_seen
-from deltareg.service.access.principals import check_kind
+from deltareg.service.access.principals import find_or_add_principal
 from deltareg.service.authority.caller_grants import read_holdings
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Namespace
@@ -213,16 +213,16 @@ def _account(conn: sa.Connection, caller: Caller, name: str) -> int:
     the one would be taken for the other's.
     """
     row = principal_queries.principal_row(conn, name)
-    if row is None:
-        principal_id = principal_queries.add_principal(conn, name, kind="service")
+    another = "choose another name: --as NAME"
+    account = find_or_add_principal(conn, name, kind="service", fix=another)
+    people = grant_queries.people_of(conn, [account, caller.principal_id])
+    is_own = row is None or people[account] <= people[caller.principal_id]
+    if not is_own and not caller.may(Right.ADMIN, on=EVERYTHING):
+        raise Forbidden(f"somebody else stands behind {name}", fix=another)
+    if owner_queries.owner_of(conn, account) is None:
         owner = owner_queries.owner_of(conn, caller.principal_id) or caller.principal_id
-        owner_queries.set_owner(conn, principal_id, owner, created_by=caller.principal_id)
-        return principal_id
-    check_kind(name, row.kind, wanted="service", fix="choose another name: --as NAME")
-    people = grant_queries.people_of(conn, [row.id, caller.principal_id])
-    if not people[row.id] <= people[caller.principal_id] and not caller.may(Right.ADMIN, on=EVERYTHING):
-        raise Forbidden(f"somebody else stands behind {name}", fix="choose another name: --as NAME")
-    return row.id
+        owner_queries.set_owner(conn, account, owner, created_by=caller.principal_id)
+    return account
 
 
 def _give_roles(
