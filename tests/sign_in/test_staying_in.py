@@ -5,8 +5,8 @@ import sqlalchemy as sa
 
 from deltareg.db.session import read, write
 from deltareg.db.sql.clock import US_PER_S, now_us
-from deltareg.db.tables import identities, sign_ins, tokens
-from deltareg.service.access.sign_in.refreshing import refresh_due
+from deltareg.db.tables import group_members, identities, sign_ins, tokens
+from deltareg.service.access.sign_in.refreshing import end_lapsed_groups, refresh_due
 from tests.fixtures.openid import browsing, sign_in
 from tests.pages.conftest import FROM_OURS
 from tests.sign_in.conftest import let_group
@@ -229,5 +229,91 @@ def test_of_what_has_ended_nothing_is_kept_to_ask_with(desk, openid, browser):
     sign_in(browser, desk.url, "g-11")
 
     with read(desk.registry.engine) as conn:
-        left = conn.execute(sa.select(sign_ins.c.id).where(sign_ins.c.token_id == ended.token_id)).first()
+        left = conn.execute(sa.select(sign_ins.c.refresh).where(sign_ins.c.token_id == ended.token_id)).scalar_one()
     assert left is None
+    let_time_pass(desk, "g-11", days=31)
+    sign_in(browser, desk.url, "g-11")
+    with read(desk.registry.engine) as conn:
+        row = conn.execute(sa.select(sign_ins.c.id).where(sign_ins.c.token_id == ended.token_id)).first()
+    assert row is None
+
+
+def member_with_token(desk, openid, browser, subject, name):
+    """Let somebody sign in who is an engineer there, and have a token of an admin's beside it; give a client of it."""
+    let_group(desk, "engineers", "approver")
+    openid.person(subject, name, groups=["ml-engineers"])
+    sign_in(browser, desk.url, subject)
+    made = desk.http(desk.admin_token).post("/tokens", json={"principal": name, "scopes": ["read", "approve"]})
+    return desk.http(made.json()["token"])
+
+
+def let_time_pass(desk, subject, *, days):
+    """Let the sign-ins and memberships of somebody be older, and their sign-ins have ended by themselves."""
+    mine = sa.select(identities.c.id).where(identities.c.subject == subject)
+    who = sa.select(identities.c.principal_id).where(identities.c.subject == subject)
+    late = days * 24 * 3600 * US_PER_S
+    with write(desk.registry.engine) as conn:
+        own = sign_ins.c.identity_id.in_(mine)
+        conn.execute(sa.update(sign_ins).where(own).values(checked_at=sign_ins.c.checked_at - late))
+        of_sign_in = tokens.c.id.in_(sa.select(sign_ins.c.token_id).where(own))
+        conn.execute(sa.update(tokens).where(of_sign_in).values(expires_at=now_us()))
+        older = group_members.c.created_at - late
+        conn.execute(sa.update(group_members).where(group_members.c.member_id.in_(who)).values(created_at=older))
+
+
+def test_who_is_gone_there_has_no_group_of_the_provider_with_any_token(desk, openid, browser):
+    own = member_with_token(desk, openid, browser, "g-20", "uma")
+    before = own.get("/whoami").json()["roles"]
+    openid.tell("disable", subject="g-20")
+
+    wait_in_effect(desk)
+    refresh_due(desk.registry)
+
+    assert any("approver" in role for role in before)
+    assert own.get("/whoami").json()["roles"] == []
+
+
+def test_who_is_signed_in_elsewhere_keeps_the_groups(desk, openid, browser):
+    own = member_with_token(desk, openid, browser, "g-21", "vera")
+    with browsing() as elsewhere:
+        sign_in(elsewhere, desk.url, "g-21")
+        with write(desk.registry.engine) as conn:  # what it asks with is old
+            sealed = desk.registry.box.seal("a-token-that-nobody-has", "sign-in")
+            first = sa.select(sa.func.min(sign_ins.c.id)).where(sign_ins.c.token_id.in_(sign_in_tokens("g-21")))
+            conn.execute(sa.update(sign_ins).where(sign_ins.c.id == first.scalar_subquery()).values(refresh=sealed))
+        wait_in_effect(desk)
+        refresh_due(desk.registry)
+
+        assert (is_in(browser, desk), is_in(elsewhere, desk)) == (False, True)
+        assert any("approver" in role for role in own.get("/whoami").json()["roles"])
+
+
+def sign_in_tokens(subject):
+    mine = sa.select(identities.c.id).where(identities.c.subject == subject)
+    return sa.select(sign_ins.c.token_id).where(sign_ins.c.identity_id.in_(mine))
+
+
+@pytest.mark.parametrize(("days", "left"), [(29, True), (31, False)])
+def test_the_groups_of_who_signs_in_no_more_lapse_after_thirty_days(desk, openid, browser, days, left):
+    own = member_with_token(desk, openid, browser, f"g-22-{days}", f"wim-{days}")
+    let_time_pass(desk, f"g-22-{days}", days=days)
+
+    end_lapsed_groups(desk.registry)
+
+    assert bool(own.get("/whoami").json()["roles"]) == left
+
+
+def test_the_groups_of_a_provider_that_was_renamed_end_with_its_name(desk, openid, browser):
+    own = member_with_token(desk, openid, browser, "g-23", "xavi")
+    provider = desk.registry.providers[0]
+    settings = provider.settings
+    provider.settings = openid.settings("acme-2", groups=dict(settings.groups))
+    try:
+        wait_in_effect(desk)
+        refresh_due(desk.registry)
+        end_lapsed_groups(desk.registry)
+        after = own.get("/whoami").json()["roles"]
+    finally:
+        provider.settings = settings
+
+    assert (is_in(browser, desk), after) == (False, [])

@@ -9,9 +9,21 @@ from sqlalchemy.exc import IntegrityError
 from deltareg.db.access.sign_in_rows import SignInAttemptRow, SignInRow
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.tables import identities, logout_tokens, principals, sessions, sign_in_attempts, sign_ins, tokens
+from deltareg.db.tables import (
+    group_members,
+    groups,
+    identities,
+    logout_tokens,
+    principals,
+    sessions,
+    sign_in_attempts,
+    sign_ins,
+    tokens,
+)
 
 HELD_US: Final = 60 * US_PER_S
+KEPT_US: Final = 30 * 24 * 3600 * US_PER_S
+"""How long what a provider said of groups counts after it last confirmed somebody: as long as a sign-in may last."""
 
 
 def add_sign_in(
@@ -40,9 +52,45 @@ def add_sign_in(
 
 
 def forget_sign_ins(conn: sa.Connection) -> None:
-    """Delete sign-ins that have ended, with what their providers would be asked with; the trail tells of them."""
+    """Delete what the providers of ended sign-ins would be asked with, and after `KEPT_US` the rows.
+
+    Until then a row says when a provider last confirmed somebody (`lapsed_members`); the trail tells of all.
+    """
     over = sa.or_(tokens.c.revoked_at.is_not(None), tokens.c.expires_at <= now_us())
-    conn.execute(sa.delete(sign_ins).where(sign_ins.c.token_id.in_(sa.select(tokens.c.id).where(over))))
+    ended = sign_ins.c.token_id.in_(sa.select(tokens.c.id).where(over))
+    conn.execute(sa.delete(sign_ins).where(ended, sign_ins.c.checked_at <= now_us() - KEPT_US))
+    conn.execute(sa.update(sign_ins).where(ended, sign_ins.c.refresh.is_not(None)).values(refresh=None))
+
+
+def lapsed_members(conn: sa.Connection, *, providers: Sequence[str]) -> Sequence[tuple[int, str]]:
+    """List who is in groups by the word of a provider that does not stand for it any more, with the provider.
+
+    That is one that is no provider of this registry, or has confirmed no sign-in of theirs for `KEPT_US`.
+
+    Args:
+        conn: A transaction.
+        providers: The names of the providers.
+    """
+    since = now_us() - KEPT_US
+    confirmed = (
+        sa.select(sign_ins.c.id)
+        .join(identities, identities.c.id == sign_ins.c.identity_id)
+        .where(
+            identities.c.principal_id == group_members.c.member_id,
+            sign_ins.c.provider == groups.c.source,
+            sign_ins.c.checked_at > since,
+        )
+        .correlate(group_members, groups)
+    )
+    is_old = sa.and_(group_members.c.created_at <= since, ~sa.exists(confirmed))
+    query = (
+        sa.select(group_members.c.member_id, groups.c.source)
+        .join(groups, groups.c.group_id == group_members.c.group_id)
+        .where(groups.c.source != "", sa.or_(groups.c.source.not_in(list(providers)), is_old))
+        .distinct()
+        .order_by(group_members.c.member_id, groups.c.source)
+    )
+    return [(row[0], row[1]) for row in conn.execute(query)]
 
 
 def due_sign_ins(conn: sa.Connection, *, used_us: int, anyway_us: int, limit: int) -> Sequence[SignInRow]:

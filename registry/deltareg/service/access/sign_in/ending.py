@@ -9,6 +9,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import NotFound, Unauthenticated
 from deltareg.oidc.times import LOGOUT_AGE_S, SKEW_S
+from deltareg.service.access.groups import follow_provider
 from deltareg.service.access.sign_in.providers import find_provider
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
@@ -19,9 +20,22 @@ from deltareg.wire.sign_in import SignInInfo
 REGISTRY = "the registry"
 
 
-def end_sign_in(registry: Registry, row: SignInRow, *, why: str) -> None:
-    """End a sign-in that its provider does not confirm."""
-    with_retry(registry.engine, lambda conn: _end(conn, row, actor=REGISTRY, why=why))
+def end_unconfirmed(conn: sa.Connection, row: SignInRow, *, why: str, is_known: bool) -> None:
+    """End a sign-in that its provider does not confirm, and what the provider said of its person's groups.
+
+    The groups stay while another sign-in of theirs goes on, which the provider is asked about as well; unless
+    it does know the person, and the registry lets them in no more.
+
+    Args:
+        conn: A transaction.
+        row: The sign-in.
+        why: What the provider said.
+        is_known: Whether the provider knows the person.
+    """
+    _end(conn, row, actor=REGISTRY, why=why)
+    others = queries.live_sign_ins(conn, principal_id=row.principal_id)
+    if is_known or all(each.provider != row.provider for each in others):
+        follow_provider(conn, row.principal_id, source=row.provider, groups=())
 
 
 def end_own_sign_in(registry: Registry, caller: Caller, sign_in_id: int | None = None) -> None:

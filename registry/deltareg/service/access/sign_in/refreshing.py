@@ -1,4 +1,9 @@
-"""Asking providers whether sign-ins still hold, and what the groups of their people are now."""
+"""Asking providers whether sign-ins still hold, and what the groups of their people are now.
+
+A group of a provider counts as long as the provider stands for it: whom it does not confirm, and who is not
+signed in with it elsewhere, is in none of its groups from then on, with any token. Where nobody asks, because
+all sign-ins have ended by themselves, its word counts for thirty days more.
+"""
 
 import logging
 from functools import partial
@@ -14,7 +19,7 @@ from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
 from deltareg.service.access.groups import follow_provider
 from deltareg.service.access.sign_in.beginning import SEALED_FOR, UNCONFIRMED_S
-from deltareg.service.access.sign_in.ending import end_sign_in
+from deltareg.service.access.sign_in.ending import end_unconfirmed
 from deltareg.service.access.sign_in.people import take_groups
 from deltareg.service.registry import Registry
 
@@ -56,7 +61,7 @@ def refresh_due(registry: Registry, *, checked_s: float = CHECKED_S) -> int:
 def _refresh(registry: Registry, row: SignInRow) -> None:
     provider = next((each for each in registry.providers if each.name == row.provider), None)
     if provider is None or provider.settings.issuer != row.issuer:
-        end_sign_in(registry, row, why="its provider is not one of this registry any more")
+        _end(registry, row, why="its provider is not one of this registry any more")
         return
     assert row.refresh is not None
     if registry.box is None:
@@ -64,14 +69,25 @@ def _refresh(registry: Registry, row: SignInRow) -> None:
     try:
         answer = provider.refresh(registry.box.open(row.refresh, SEALED_FOR), subject=row.subject)
     except Unauthenticated as error:
-        end_sign_in(registry, row, why=error.message)
+        _end(registry, row, why=error.message)
     except Forbidden as error:  # the provider knows them, and they may not come in any more
-        with_retry(
-            registry.engine, lambda conn: follow_provider(conn, row.principal_id, source=provider.name, groups=())
-        )
-        end_sign_in(registry, row, why=error.message)
+        _end(registry, row, why=error.message, is_known=True)
     else:
         _confirm(registry, provider, row, answer)
+
+
+def end_lapsed_groups(registry: Registry) -> int:
+    """Take people out of groups that no provider stands for any more; return how many memberships of one's ended."""
+    names = [provider.name for provider in registry.providers]
+    with read(registry.engine) as conn:
+        lapsed = queries.lapsed_members(conn, providers=names)
+    for member_id, source in lapsed:
+        with_retry(registry.engine, partial(follow_provider, member_id=member_id, source=source, groups=()))
+    return len(lapsed)
+
+
+def _end(registry: Registry, row: SignInRow, *, why: str, is_known: bool = False) -> None:
+    with_retry(registry.engine, partial(end_unconfirmed, row=row, why=why, is_known=is_known))
 
 
 def _confirm(registry: Registry, provider: "Provider", row: SignInRow, answer: "ProviderAnswer") -> None:
