@@ -262,6 +262,20 @@ def test_what_a_thief_renewed_and_made_ends_with_the_stolen_token(one_lab):
     assert is_live(place, place.secret("bob", "read"))
 
 
+@pytest.mark.parametrize(("life_s", "is_renewed"), [(3599, False), (3600, False), (3601, True)])
+def test_an_hour_is_an_hour_on_both_databases(lab, life_s, is_renewed):
+    secret = lab.secret("ci", "read", kind="ci", acts_for="root", expires_in_s=life_s)
+    with read(lab.registry.engine) as conn:
+        (made,) = [row for row in principals.token_rows(conn) if row.principal == "ci"]
+
+    assert made.expires_at - made.created_at == life_s * 1_000_000
+    if is_renewed:
+        assert renew(lab, secret).principal == "ci"
+        return
+    with pytest.raises(InvalidInput, match="an hour at most"):
+        renew(lab, secret)
+
+
 def test_a_token_for_one_job_is_not_renewed(one_lab):
     for secret in (
         one_lab.secret("bob", "read", expires_in_s=HOUR),

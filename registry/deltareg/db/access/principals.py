@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from deltareg.db.access.grants import behind, held_by
 from deltareg.db.access.rows import HeldRow, PrincipalRow, TokenRow
 from deltareg.db.sql.among import all_among
-from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.clock import now_us, read_clock
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.together import CombinedQuery, QueryPart
 from deltareg.db.tables import principals, token_origins, tokens
@@ -130,13 +130,12 @@ def add_token(
 ) -> int:
     """Insert a token, stored only as a hash, and return its id.
 
-    It ends after `expires_in_us`, and no later than `not_after`, both in microseconds.
+    It ends after `expires_in_us`, and no later than `not_after`, both in microseconds. The clock is read once: how
+    long a token lives is a rule, and PostgreSQL's clock goes on within a statement.
     One that was exchanged has the `claims` that name its workflow, and the trust that accepted them.
     """
-    expires: sa.ColumnElement[int] | int | None = not_after
-    if expires_in_us is not None:
-        wanted = now_us() + expires_in_us
-        expires = wanted if not_after is None else sa.case((wanted > not_after, not_after), else_=wanted)
+    made_at = read_clock(conn)
+    ends = [at for at in (not_after, None if expires_in_us is None else made_at + expires_in_us) if at is not None]
     insert = sa.insert(tokens).values(
         token_hash=token_hash,
         display=display,
@@ -145,8 +144,9 @@ def add_token(
         scopes=list(scopes),
         namespaces=None if namespaces is None else list(namespaces),
         note=note,
+        created_at=made_at,
         created_by=created_by,
-        expires_at=expires,
+        expires_at=min(ends, default=None),
         claims=None if claims is None else dict(claims),
         trust_id=trust_id,
     )
