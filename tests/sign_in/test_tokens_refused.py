@@ -147,6 +147,90 @@ def test_a_forged_token_is_refused(hostile, provider, forge):
         redeem(provider, hostile, forge(hostile))
 
 
+EC_224 = {"kty": "EC", "crv": "P-224", "x": b64(b"x" * 28), "y": b64(b"y" * 28)}
+UNREADABLE = {
+    "P-224": EC_224,
+    "Brainpool": EC_224 | {"crv": "brainpoolP256r1"},
+    "a curve that is a list": EC_224 | {"crv": ["P-256"]},
+    "a point that is none": EC_224 | {"crv": "P-256"},
+    "a modulus that is no number": public_jwk(OTHER_KEY, "x") | {"n": "!!!"},
+    "an algorithm that is a number": public_jwk(OTHER_KEY, "x") | {"alg": 7},
+    "a type of later": {"kty": "AKP", "alg": "ML-DSA-65", "pub": "AA"},
+    "a type that is a list": {"kty": ["RSA"]},
+    "no type": {"n": "AQAB", "e": "AQAB"},
+}
+
+
+@pytest.mark.parametrize("bad", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_key_that_cannot_be_read_is_in_nobodys_way_but_its_own(hostile, provider, monkeypatch, bad, caplog):
+    monkeypatch.setattr(hostile, "keys", [{**bad, "kid": "bad"}, *hostile.keys])
+
+    for _ in range(2):
+        assert redeem(provider, hostile, hostile.sign(hostile.claims())).claims.subject == "s"
+    with pytest.raises(Unavailable, match="acme signs with its key bad, which cannot be read") as caught:
+        redeem(provider, hostile, hostile.sign(hostile.claims(), key=OTHER_KEY, kid="bad"))
+
+    assert "P-256" in caught.value.fix
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "the key bad of the provider acme cannot be read"
+    ]
+
+
+@pytest.mark.parametrize("kid", [7, ["a"], "", {"a": 1}], ids=str)
+def test_a_key_whose_name_is_no_text_is_in_nobodys_way(hostile, provider, monkeypatch, kid):
+    monkeypatch.setattr(hostile, "keys", [public_jwk(OTHER_KEY, "x") | {"kid": kid}, None, 7, *hostile.keys])
+
+    assert redeem(provider, hostile, hostile.sign(hostile.claims())).claims.subject == "s"
+
+
+@pytest.mark.parametrize("x5c", ["junk", ["!!"], 7, []], ids=str)
+def test_a_certificate_beside_a_key_may_be_anything(hostile, provider, monkeypatch, x5c):
+    monkeypatch.setattr(hostile, "keys", [public_jwk(RSA_KEY, "rsa") | {"x5c": x5c, "x5t": 7, "d": "AA"}])
+
+    assert redeem(provider, hostile, hostile.sign(hostile.claims())).claims.subject == "s"
+
+
+def test_a_provider_of_which_no_key_can_be_read_is_named_with_the_key(hostile, provider, monkeypatch):
+    monkeypatch.setattr(hostile, "keys", [{**EC_224, "kid": "curve"}])
+
+    with pytest.raises(Unavailable, match="its key curve, which cannot be read: KeyError 'P-224'"):
+        redeem(provider, hostile, hostile.sign(hostile.claims()))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_keys_of_one_name_are_both_tried(hostile, provider, monkeypatch, order):
+    twice = [public_jwk(RSA_KEY, "same"), public_jwk(RSA_KEY, "same"), public_jwk(OTHER_KEY, "same")]
+    monkeypatch.setattr(hostile, "keys", twice[::order])
+
+    for key in (RSA_KEY, OTHER_KEY):
+        token = hostile.sign(hostile.claims(), key=key, kid="same")
+        assert redeem(provider, hostile, token).claims.subject == "s"
+    with pytest.raises(Unauthenticated):
+        redeem(provider, hostile, hostile.sign(hostile.claims(), key=EC_KEY, algorithm="ES256", kid="same"))
+
+
+@pytest.mark.parametrize("kid", [None, "the-key"])
+def test_the_next_key_of_no_name_or_of_the_same_is_fetched_when_it_signs(hostile, provider, monkeypatch, kid):
+    def publish(key):
+        named = public_jwk(key, kid)
+        monkeypatch.setattr(hostile, "keys", [{name: value for name, value in named.items() if value is not None}])
+
+    publish(RSA_KEY)
+    assert redeem(provider, hostile, hostile.sign(hostile.claims(), kid=kid)).claims.subject == "s"
+    publish(OTHER_KEY)
+    hostile.asked.clear()
+    token = hostile.sign(hostile.claims(), key=OTHER_KEY, kid=kid)
+    with pytest.raises(Unauthenticated):
+        redeem(provider, hostile, token)
+    provider._keys._asked_at -= LEAST_PAUSE_S  # ten seconds go by
+
+    assert redeem(provider, hostile, token).claims.subject == "s"
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            redeem(provider, hostile, hostile.sign(hostile.claims(), kid=kid))
+    assert hostile.asked.count("/jwks") == 1
+
+
 def test_a_key_that_the_provider_publishes_as_a_secret_is_none(hostile, provider, monkeypatch):
     secret = {"kty": "oct", "kid": "oct", "k": b64(b"k" * 32)}
     monkeypatch.setattr(hostile, "keys", [*hostile.keys, secret])

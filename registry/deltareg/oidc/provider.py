@@ -8,9 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
+from joserfc.jwk import KeySet
 
 from deltareg.errors import InvalidInput, Misconfigured, Unauthenticated, Unavailable
 from deltareg.oidc.asking import ask
@@ -20,6 +23,7 @@ from deltareg.oidc.metadata import ProviderMetadata, fetch_metadata
 from deltareg.oidc.provider_file import ProviderSettings
 from deltareg.oidc.tokens import ExpectedToken, LogoutToken, check_id_token, check_logout_token, key_named
 
+T = TypeVar("T")
 _METADATA_S = 3600.0
 _RETRY_S = 5.0
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -132,8 +136,19 @@ class Provider:
             Unavailable: The provider's keys cannot be had.
         """
         metadata = self._get_metadata()
-        keys = self._keys.keys(metadata.keys, key_named(token))
-        return check_logout_token(token, keys, self._expectation(metadata), now_s=int(self._now()))
+        expected, now_s = self._expectation(metadata), int(self._now())
+        return self._check(metadata, token, lambda keys: check_logout_token(token, keys, expected, now_s=now_s))
+
+    def _check(self, metadata: ProviderMetadata, token: str, check: Callable[[KeySet], T]) -> T:
+        """Check a token with the keys that there are, and where it does not hold with those that there are now."""
+        kid = key_named(token)
+        try:
+            return check(self._keys.keys(metadata.keys, kid))
+        except Unauthenticated:
+            newer = self._keys.newer_keys(metadata.keys, kid)
+            if newer is None:
+                raise
+            return check(newer)
 
     def _read(self, answer: Mapping[str, object], *, nonce: str | None, subject: str | None) -> ProviderAnswer:
         metadata = self._get_metadata()
@@ -141,9 +156,15 @@ class Provider:
         access_token = access if isinstance(access, str) and access.isprintable() else None
         claims: dict[str, object] = {}
         if isinstance(raw, str):
-            keys = self._keys.keys(metadata.keys, key_named(raw))
-            expected, now_s = self._expectation(metadata), int(self._now())
-            claims = check_id_token(raw, keys, expected, now_s=now_s, nonce=nonce, access_token=access_token)
+            check = partial(
+                check_id_token,
+                raw,
+                expected=self._expectation(metadata),
+                now_s=int(self._now()),
+                nonce=nonce,
+                access_token=access_token,
+            )
+            claims = self._check(metadata, raw, check)
             subject = subject or str(claims["sub"])
             if claims["sub"] != subject:
                 raise Unauthenticated(f"{self.name} names somebody else now", fix="sign in again")

@@ -130,8 +130,19 @@ def check_logout_token(token: str, keys: KeySet, expected: ExpectedToken, *, now
 
 
 def _verify(token: str, keys: KeySet, algorithms: Collection[str]) -> tuple[Mapping[str, object], dict[str, object]]:
-    if len(token) > _TOKEN_MOST:
-        raise _refusal("it is too long")
+    kid = key_named(token)
+    same = [key for key in keys if key.kid == kid]
+    # Two keys may have one name: the one before and the one after it, or one for each algorithm.
+    *others, last = [KeySet([key]) for key in same] if len(same) > 1 else [keys]
+    for each in others:
+        try:
+            return _verify_by(token, each, algorithms)
+        except Unauthenticated:
+            continue
+    return _verify_by(token, last, algorithms)
+
+
+def _verify_by(token: str, keys: KeySet, algorithms: Collection[str]) -> tuple[Mapping[str, object], dict[str, object]]:
     try:
         # Providers add headers of their own, which are not for us; what must be understood, `crit` names.
         registry = JWSRegistry(algorithms=sorted(algorithms), strict_check_header=False)
