@@ -303,11 +303,17 @@ def test_the_groups_of_who_signs_in_no_more_lapse_after_thirty_days(desk, openid
     assert bool(own.get("/whoami").json()["roles"]) == left
 
 
-def test_the_groups_of_a_provider_that_was_renamed_end_with_its_name(desk, openid, browser):
-    own = member_with_token(desk, openid, browser, "g-23", "xavi")
+@pytest.mark.parametrize("change", [{"name": "acme-2"}, {"issuer": "https://elsewhere.example"}], ids=str)
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_the_groups_of_a_provider_that_is_another_one_now_end(desk, openid, browser, change, has_ended):
+    """By another name, or by another issuer under its name; whoever is signed in, or has been."""
+    subject = f"g-23-{next(iter(change))}-{has_ended}"
+    own = member_with_token(desk, openid, browser, subject, f"x-{subject.lower()}")
+    if has_ended:
+        let_time_pass(desk, subject, days=1)
     provider = desk.registry.providers[0]
     settings = provider.settings
-    provider.settings = openid.settings("acme-2", groups=dict(settings.groups))
+    provider.settings = openid.settings(**{"groups": dict(settings.groups), **change})
     try:
         wait_in_effect(desk)
         refresh_due(desk.registry)

@@ -1,6 +1,6 @@
 """Sign-ins: tokens that live as long as a provider confirms them, and how they end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -62,17 +62,18 @@ def forget_sign_ins(conn: sa.Connection) -> None:
     conn.execute(sa.update(sign_ins).where(ended, sign_ins.c.refresh.is_not(None)).values(refresh=None))
 
 
-def lapsed_members(conn: sa.Connection, *, providers: Sequence[str]) -> Sequence[tuple[int, str]]:
+def lapsed_members(conn: sa.Connection, *, issuers: Mapping[str, str]) -> Sequence[tuple[int, str]]:
     """List who is in groups by the word of a provider that does not stand for it any more, with the provider.
 
-    That is one that is no provider of this registry, or has confirmed no sign-in of theirs for `KEPT_US`.
+    That is one that is no provider of this registry, or that has another issuer than the one that said it, or that
+    has confirmed no sign-in of theirs for `KEPT_US`.
 
     Args:
         conn: A transaction.
-        providers: The names of the providers.
+        issuers: The issuer of each provider, by its name.
     """
     since = now_us() - KEPT_US
-    confirmed = (
+    said = (
         sa.select(sign_ins.c.id)
         .join(identities, identities.c.id == sign_ins.c.identity_id)
         .where(
@@ -82,11 +83,15 @@ def lapsed_members(conn: sa.Connection, *, providers: Sequence[str]) -> Sequence
         )
         .correlate(group_members, groups)
     )
-    is_old = sa.and_(group_members.c.created_at <= since, ~sa.exists(confirmed))
+    is_issuer = sa.case(issuers, value=groups.c.source, else_="") == identities.c.issuer
+    is_old = sa.or_(group_members.c.created_at <= since, sa.exists(said))
     query = (
         sa.select(group_members.c.member_id, groups.c.source)
         .join(groups, groups.c.group_id == group_members.c.group_id)
-        .where(groups.c.source != "", sa.or_(groups.c.source.not_in(list(providers)), is_old))
+        .where(
+            groups.c.source != "",
+            sa.or_(groups.c.source.not_in(list(issuers)), sa.and_(is_old, ~sa.exists(said.where(is_issuer)))),
+        )
         .distinct()
         .order_by(group_members.c.member_id, groups.c.source)
     )

@@ -78,9 +78,11 @@ def _refresh(registry: Registry, row: SignInRow) -> None:
 
 def end_lapsed_groups(registry: Registry) -> int:
     """Take people out of groups that no provider stands for any more; return how many memberships of one's ended."""
-    names = [provider.name for provider in registry.providers]
+    issuers = {provider.name: provider.settings.issuer for provider in registry.providers}
+    if not issuers:
+        return 0
     with read(registry.engine) as conn:
-        lapsed = queries.lapsed_members(conn, providers=names)
+        lapsed = queries.lapsed_members(conn, issuers=issuers)
     for member_id, source in lapsed:
         with_retry(registry.engine, partial(follow_provider, member_id=member_id, source=source, groups=()))
     return len(lapsed)
