@@ -1,5 +1,6 @@
 """Organisation: groups, roles of one's own, services and files of access give nobody more than they had."""
 
+import httpx
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
@@ -7,6 +8,7 @@ from deltareg.db.access import groups, owners, principals
 from deltareg.db.access.grants import add_grant, lock_keepers
 from deltareg.db.session import write
 from deltareg.db.sql.row_protocols import present
+from deltareg.service.access.groups import follow_provider
 from tests.api.forger import copy
 from tests.hostile.people_attacks import ADMINS, OWNERS, SELVES, does
 from tests.hostile.table import attack, some
@@ -255,3 +257,94 @@ def _(world, me):
 def _used(world, name):
     uses = world.me("chief").http.get(f"/principals/{name}/quota").json()["uses"]
     return {each["resource"]: each["used"] for each in uses}
+
+
+@attack("a provider puts somebody into a group that it does not keep", best=("stranger", "pusher"))
+def _(world, me):
+    """Under the name of a group that people keep, of another provider's, of a person, and in other letters."""
+    own = SELVES.get(me.name, me.name)
+    if own in {"anonymous", "worker"}:  # who do not sign in
+        return False
+    kept, other = group(world, "owner", role="owner"), group(world, "owner", role="owner")
+    with write(world.engine) as conn:
+        groups.set_source(conn, present(groups.group_row(conn, other)).id, "elsewhere")
+    names = (kept, other, "chief", "script", kept.upper(), f" {kept}", kept.replace("g", "\u0261"), f"{kept}\u200b")
+    with write(world.engine) as conn:
+        follow_provider(conn, world.ids[own], source="acme", groups=names)
+        mine = {row.name for row in groups.groups_of(conn, world.ids[own])}
+    return bool(mine & {*names, kept, other}) and own != "owner"
+
+
+@attack("a group that a provider filled is one that people keep, by a word of nobody", best=("chief",))
+def _(world, me):
+    """A name that somebody took at the provider, before an admin makes a group of it: to name it changes nothing."""
+    name = f"early-{world.next()}"
+    with write(world.engine) as conn:
+        follow_provider(conn, world.ids["stranger"], source="acme", groups=[name])
+    me.ask("POST", "/groups", {"name": name})
+    me.ask("POST", f"/groups/{name}/members", {"principal": "reader"})
+    with write(world.engine) as conn:
+        row = present(groups.group_row(conn, name))
+        return row.source != "acme" or groups.is_member(conn, row.id, world.ids["reader"])
+
+
+@attack("a group that was removed comes back with what it held", best=("reader",))
+def _(world, me):
+    own = SELVES.get(me.name, me.name)
+    if own not in {"reader", "stranger", "pusher"}:
+        return False
+    chief, name = world.me("chief"), group(world, own, role="owner", namespace="vault")
+    assert me.gets("/namespaces/vault")
+    assert chief.does("DELETE", f"/groups/{name}")
+    assert chief.does("POST", "/groups", {"name": name})
+    after_removal = me.gets("/namespaces/vault")
+    assert chief.does("POST", f"/groups/{name}/members", {"principal": own})
+    return some(after_removal, me.gets("/namespaces/vault"))
+
+
+@attack("who has lost a role gives it on", best=("maintainer",))
+def _(world, me):
+    """By the token that was made when they held it: to a friend, to a group of theirs, by a role of one's own."""
+    name, chief = f"former-{world.next()}", world.me("chief")
+    if me.name != "maintainer":
+        return False
+    secret = chief.ask("POST", "/tokens", {"principal": name, "scopes": ["read", "promote", "admin"]}).json()["token"]
+    given = chief.ask("POST", "/members", {"principal": name, "role": "owner", "namespace": "team"}).json()["id"]
+    crew, http = group(world, "reader", role="reader"), world.server.http(secret)
+    friend = {"principal": "stranger", "role": "pusher", "namespace": "team"}
+    script = {"kind": "ci", "namespaces": ["team"], "acts_for": name}
+    assert http.post("/members", json=friend).is_success
+    assert chief.does("DELETE", f"/members/{given}")
+    tries = [
+        http.post("/members", json={**friend, "role": "promoter"}),
+        http.post("/members", json={**friend, "principal": crew, "role": "promoter"}),
+        http.post("/roles", json={"name": f"r{world.next()}", "namespace": "team", "rights": ["promote"]}),
+        http.post("/tokens", json={**script, "principal": f"team-{name}"}),
+        http.post("/access:apply", json={"document": {"namespaces": {"team": {"members": {crew: ["promoter"]}}}}}),
+    ]
+    assert chief.does("DELETE", f"/members/{_grant_of(chief, 'stranger')}")
+    return some(*[answer.is_success for answer in tries])
+
+
+def _grant_of(me, principal):
+    listed = me.http.get("/members", params={"namespace": "team", "limit": 200}).json()["items"]
+    return next(row["id"] for row in listed if row["principal"] == principal)
+
+
+@attack("a code to log in with is good twice, or after its token", best=("reader", "anonymous"))
+def _(world, me):
+    """The one invitation that there is, to a browser: used by a second one, or when its token has ended."""
+    chief, name = world.me("chief"), f"invites-{world.next()}"
+    made = chief.ask("POST", "/tokens", {"principal": name, "scopes": ["read"], "expires_in_s": 7_200}).json()
+    http = world.server.http(made["token"])
+    first, second = (http.post("/sessions", json={}).json()["code"] for _ in range(2))
+
+    def logs_in(code):
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        with httpx.Client() as browser:
+            return browser.post(f"{world.server.url}/ui/login", data={"code": code}, headers=headers).status_code == 303
+
+    assert logs_in(first)
+    again = logs_in(first)
+    assert chief.does("POST", f"/tokens/{made['id']}:revoke")
+    return some(again, logs_in(second))

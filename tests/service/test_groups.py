@@ -288,3 +288,13 @@ def test_a_script_that_was_nobodys_and_becomes_somebodys_joins_a_group_that_owns
 
 def people_of_script(place, name):
     return offboarding.show_principal(place.registry, place.root, name).people
+
+
+def test_a_group_that_is_named_again_is_kept_by_whom_it_was(place):
+    make(place, "ml", source="okta")
+
+    named = groups.set_group(place.registry, place.root, GroupSet(name="ml"))
+    taken = groups.set_group(place.registry, place.root, GroupSet(name="ml", source=""))
+    made = groups.set_group(place.registry, place.root, GroupSet(name="crew"))
+
+    assert (named.source, taken.source, made.source) == ("okta", "", "")

@@ -9,10 +9,13 @@ from deltareg.wire.messages import Answer, Request
 
 
 class GroupSet(Request):
-    """A group, and who keeps its members: a sign-in provider, or people where `source` is empty."""
+    """A group, and who keeps its members: a sign-in provider, or people where `source` is empty.
+
+    Without `source` that stays as it is, and people keep a group that is made.
+    """
 
     name: Name
-    source: Annotated[str, Field(max_length=64)] = ""
+    source: Annotated[str, Field(max_length=64)] | None = None
 
 
 class GroupJoin(Request):

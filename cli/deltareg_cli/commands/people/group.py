@@ -54,9 +54,8 @@ def add(invocation: Invocation, name: str, members: tuple[str, ...], *, source: 
     if members and source:
         raise click.UsageError(f"{source} says who is in {name}: name no members")
     groups = invocation.client.groups
-    known = {item.name: item for item in groups.list(limit=200)}
-    wanted = source if source is not None else known[name].source if name in known else ""
-    detail = groups.set(name, source=wanted)
+    known = {item.name for item in groups.list(limit=200)}
+    detail = groups.set(name, source=source)
     for member in members:
         detail = groups.join(name, member)
     _show(invocation, detail, what="group" if name in known else "group, made")

@@ -19,8 +19,8 @@ class Groups(Resource):
         """Show a group, its members, and what it holds."""
         return self._context.api.get(_path(name), GroupDetail)
 
-    def set(self, name: str, *, source: str = "") -> GroupDetail:
-        """Make a group, or say who keeps its members: people, or the sign-in provider `source`."""
+    def set(self, name: str, *, source: str | None = None) -> GroupDetail:
+        """Make a group, or say who keeps its members: the sign-in provider `source`, or people if that is empty."""
         return self._context.api.post("/groups", request_of(GroupSet, name=name, source=source), GroupDetail)
 
     def remove(self, name: str) -> GroupDetail:

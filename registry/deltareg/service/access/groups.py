@@ -63,10 +63,11 @@ def set_group(registry: Registry, caller: Caller, request: GroupSet) -> GroupDet
 def set_group_in(conn: sa.Connection, caller: Caller, request: GroupSet) -> GroupDetail:
     """Do what `set_group` does, in a transaction."""
     caller.require(Right.ADMIN, on=EVERYTHING)
-    name, source = parse_name(request.name, "group"), request.source
-    if source:
-        parse_name(source, "provider")
+    name = parse_name(request.name, "group")
+    if request.source:
+        parse_name(request.source, "provider")
     row = queries.group_row(conn, name)
+    source = request.source if request.source is not None else "" if row is None else row.source
     if row is None:
         row = queries.add_group(conn, name, source=source, created_by=caller.principal_id)
         if row is None:
