@@ -5,6 +5,7 @@ import pytest
 from deltareg.db.access.grants import holdings_of
 from deltareg.db.access.principals import add_principal, live_tokens, principal_row
 from deltareg.db.session import read, write
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict
 from deltareg.service.access.tokens import KINDS, bootstrap_token
 from tests.signers import key_of
@@ -54,7 +55,7 @@ def test_what_is_made_for_one_kind_is_refused_for_a_principal_of_another(registr
     assert f"{NAME} is" in answer.json()["detail"]
     assert answer.json()["fix"]
     with read(registry_server.registry.engine) as conn:
-        row = principal_row(conn, NAME)
+        row = present(principal_row(conn, NAME))
         assert (row.kind, holdings_of(conn, row.id), list(live_tokens(conn, [row.id]))) == (kind, "", [])
 
 
