@@ -3,7 +3,7 @@
 The audit trail and what was signed stay as they were written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 
@@ -69,16 +69,16 @@ def move_runs(conn: sa.Connection, delta_id: int, namespace_id: int) -> None:
     conn.execute(sa.update(runs).where(runs.c.version_id.in_(own)).values(namespace_id=namespace_id))
 
 
-def lock_uploads(conn: sa.Connection, line: str) -> list[str]:
-    """Lock what is being sent to a line, as a push does before it locks the line; return the uploads."""
+def lock_uploads(conn: sa.Connection, line: str) -> dict[str, int]:
+    """Lock what is being sent to a line, as a push does before it locks the line; return who sends, by upload."""
     is_of = sa.or_(uploads.c.target == line, uploads.c.target.startswith(f"{line}:", autoescape=True))
-    query = sa.select(uploads.c.id).where(is_of, uploads.c.state == "open").order_by(uploads.c.id)
-    return list(conn.execute(query.with_for_update()).scalars())
+    query = sa.select(uploads.c.id, uploads.c.principal_id).where(is_of, uploads.c.state == "open")
+    return {row.id: row.principal_id for row in conn.execute(query.order_by(uploads.c.id).with_for_update())}
 
 
-def abort_uploads(conn: sa.Connection, upload_ids: Sequence[str]) -> None:
+def abort_uploads(conn: sa.Connection, upload_ids: Iterable[str]) -> None:
     """Abort uploads that are locked; they are collected."""
-    is_one = sa.and_(uploads.c.id.in_(upload_ids), uploads.c.state == "open")
+    is_one = sa.and_(uploads.c.id.in_(sorted(upload_ids)), uploads.c.state == "open")
     conn.execute(sa.update(uploads).where(is_one).values(state="aborted", manifest=None))
 
 

@@ -10,8 +10,8 @@ from sqlalchemy.sql.functions import GenericFunction
 from deltareg.db.quotas.rows import UsageRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import principals, quota_usage, quota_warnings
+from deltareg.db.sql.upsert import batches, insert
+from deltareg.db.tables import packs, principals, quota_usage, quota_warnings, upload_packs, uploads
 
 COUNTS = ("bytes", "versions", "lines", "drafts", "uploads")
 
@@ -45,6 +45,25 @@ def lock_usage(conn: sa.Connection, holders: Collection[str]) -> None:
     for holder in ordered:
         conn.execute(insert(conn, quota_usage).values(holder=holder).on_conflict_do_nothing())
         conn.execute(sa.select(quota_usage.c.holder).where(quota_usage.c.holder == holder).with_for_update())
+
+
+def holders_of_packs(conn: sa.Connection, pack_ids: Collection[int]) -> set[str]:
+    """Return the holders that packs count against: their scopes, and whoever uploaded them.
+
+    Lock their counts before the packs, as a push does: the triggers write to them once a pack changes.
+    """
+    holders: set[str] = set()
+    for part in batches(sorted(pack_ids)):
+        query = (
+            sa.select(packs.c.scope, uploads.c.principal_id)
+            .outerjoin(upload_packs, upload_packs.c.physical_key == packs.c.physical_key)
+            .outerjoin(uploads, uploads.c.id == upload_packs.c.upload_id)
+            .where(packs.c.id.in_(part))
+            .distinct()
+        )
+        for scope, payer in conn.execute(query):
+            holders |= {scope} if payer is None else {scope, f"by:{payer}"}
+    return holders
 
 
 def usage_rows(conn: sa.Connection, holders: Collection[str] | None = None) -> dict[str, UsageRow]:

@@ -36,7 +36,7 @@ def packs_of_line(conn: sa.Connection, delta_id: int, scope: str) -> Sequence[Mo
         sa.select(
             packs.c.id, packs.c.digest, packs.c.physical_key, packs.c.size_bytes, sa.or_(*others).label("is_shared")
         )
-        .where(packs.c.id.in_(_needed(delta_id)), packs.c.scope == scope)
+        .where(packs.c.id.in_(_packs_below(delta_id)), packs.c.scope == scope)
         .order_by(packs.c.digest)
     )
     return fetch_all(conn, query, MovingPackRow)
@@ -44,7 +44,7 @@ def packs_of_line(conn: sa.Connection, delta_id: int, scope: str) -> Sequence[Mo
 
 def lock_packs_of_line(conn: sa.Connection, delta_id: int, scope: str) -> None:
     """Lock the packs of a line that lie in a scope until the transaction ends: nothing else begins to need them."""
-    own = packs.c.id.in_(_needed(delta_id))
+    own = packs.c.id.in_(_packs_below(delta_id))
     query = sa.select(packs.c.id).where(own, packs.c.scope == scope).order_by(packs.c.digest)
     conn.execute(query.with_for_update(of=packs)).all()
 
@@ -109,7 +109,7 @@ def rename_scope(conn: sa.Connection, before: str, after: str) -> None:
         conn.execute(sa.update(table).where(table.c.scope == before).values(scope=after))
 
 
-def _needed(delta_id: int) -> sa.CompoundSelect[*tuple[Any, ...]]:
+def _packs_below(delta_id: int) -> sa.CompoundSelect[*tuple[Any, ...]]:
     """Return the packs that the versions of a line need, with their forms and the bases that they are."""
     return sa.union(
         *(sa.select(table.c.pack_id).where(table.c[name].in_(_own(delta_id, name))) for table, name in _HOLDERS)

@@ -107,8 +107,12 @@ def _cancel_reading(conn: sa.Connection, version_id: int) -> None:
 
 def expire_uploads(conn: sa.Connection, *, idle_us: int) -> int:
     """Close uploads that have been idle for so long."""
-    update = sa.update(uploads).where(is_idle(idle_us)).values(state="expired", manifest=None)
-    return conn.execute(update).rowcount
+    # One that somebody has locked is not idle; to wait for it, with the counts of others held, might block both.
+    idle = sa.select(uploads.c.id).where(is_idle(idle_us)).order_by(uploads.c.id).with_for_update(skip_locked=True)
+    ids = list(conn.execute(idle).scalars())
+    for part in batches(ids):
+        conn.execute(sa.update(uploads).where(uploads.c.id.in_(part)).values(state="expired", manifest=None))
+    return len(ids)
 
 
 def drop_manifests(conn: sa.Connection) -> None:
@@ -219,11 +223,6 @@ def recheck(conn: sa.Connection, marked: Sequence[MarkedPackRow]) -> list[Marked
     query = sa.select(packs.c.id, packs.c.physical_key).where(packs.c.id.in_(free))
     keys = {row.id: row.physical_key for row in conn.execute(query)}
     return [row for row in marked if keys.get(row.id) == row.physical_key]
-
-
-def scopes_of(conn: sa.Connection, pack_ids: Sequence[int]) -> set[str]:
-    """Return the scopes that packs lie in."""
-    return set(conn.execute(sa.select(packs.c.scope).where(packs.c.id.in_(pack_ids)).distinct()).scalars())
 
 
 def drop_pack(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:

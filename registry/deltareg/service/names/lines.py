@@ -26,7 +26,7 @@ from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.events import Action
 from deltareg.service.lines.cards import relabel
-from deltareg.service.names.moving import copy_shared, discard_copies, move_packs
+from deltareg.service.names.moving import copy_shared, discard_copies, lock_counts, move_packs
 from deltareg.service.quotas.holding import within_quotas
 from deltareg.service.quotas.room import explain_room
 from deltareg.service.registry import Caller, Registry, namespace_scope
@@ -88,7 +88,7 @@ def free_name(registry: Registry, caller: Caller, line: LineRef) -> NameChange:
 def _rename(conn: sa.Connection, caller: Caller, line: LineRef, to: LineRef, copies: str) -> NameChange | None:
     """Rename a line; return None where its bytes have to be copied first."""
     # A push locks its upload before the line, so this does too.
-    sent = named_elsewhere.lock_uploads(conn, str(line)) if line.namespace != to.namespace else []
+    sent = named_elsewhere.lock_uploads(conn, str(line)) if line.namespace != to.namespace else {}
     copied = lock_open(conn, copies) if copies else None
     queries.take_turn(conn)
     row = find_line(conn, caller, line, lock=True)
@@ -100,6 +100,8 @@ def _rename(conn: sa.Connection, caller: Caller, line: LineRef, to: LineRef, cop
     _check_free(conn, caller, row, to)
     versions = version_queries.all_of_line(conn, row.id)
     is_moved = namespace != row.namespace_id
+    if is_moved:
+        lock_counts(conn, row.id, line, to, by={caller.principal_id, *sent.values()})
     with within_quotas(conn, namespace_scope(to.namespace), None, is_strict=True) if is_moved else nullcontext():
         if is_moved and not move_packs(conn, row.id, line, to, copied):
             return None

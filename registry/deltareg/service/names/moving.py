@@ -6,13 +6,15 @@ an upload, and become packs only while that upload is open and locked: a copy th
 process was killed or the line changed meanwhile, is collected like any upload.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.quotas.limits import EACH_PERSON
+from deltareg.db.quotas.usage import holders_of_packs, lock_usage
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import scopes as queries
@@ -88,6 +90,14 @@ def discard_copies(registry: Registry, upload_id: str) -> None:
         with_retry(registry.engine, lambda conn: upload_queries.close_upload(conn, upload_id, state="aborted"))
 
 
+def lock_counts(conn: sa.Connection, delta_id: int, line: LineRef, to: LineRef, *, by: Collection[int]) -> None:
+    """Lock the counts that a move changes, before any pack: both namespaces', and those of who sent or sends it."""
+    scopes = {namespace_scope(line.namespace), namespace_scope(to.namespace)}
+    rows = queries.packs_of_line(conn, delta_id, namespace_scope(line.namespace))
+    payers = holders_of_packs(conn, [row.id for row in rows])
+    lock_usage(conn, scopes | payers | {f"{EACH_PERSON}{principal_id}" for principal_id in by})
+
+
 def move_packs(conn: sa.Connection, delta_id: int, line: LineRef, to: LineRef, copies: OpenUpload | None) -> bool:
     """Let the packs of a line lie in the scope of another namespace; False where copies are lacking."""
     scope, before = namespace_scope(to.namespace), namespace_scope(line.namespace)
@@ -137,7 +147,7 @@ def _copy(registry: Registry, upload_id: str, number: int, row: MovingPackRow) -
         registry.engine, lambda conn: upload_queries.add_upload_pack(conn, upload_id, number=number, physical_key=key)
     )
     hasher = sha256()
-    size = registry.store.write(key, _hashed(registry.store.read(row.physical_key, 0, row.size_bytes), hasher))
+    size = registry.store.write(key, _hash_along(registry.store.read(row.physical_key, 0, row.size_bytes), hasher))
     if hasher.hexdigest() != digest.hex:
         raise IntegrityFailure(
             f"pack {digest.short} is damaged, and cannot be copied to another namespace",
@@ -148,7 +158,7 @@ def _copy(registry: Registry, upload_id: str, number: int, row: MovingPackRow) -
     )
 
 
-def _hashed(chunks: Iterable[bytes], hasher: Hasher) -> Iterator[bytes]:
+def _hash_along(chunks: Iterable[bytes], hasher: Hasher) -> Iterator[bytes]:
     for chunk in chunks:
         hasher.update(chunk)
         yield chunk

@@ -11,7 +11,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.quotas.usage import lock_usage
+from deltareg.db.quotas.usage import holders_of_packs, lock_usage
 from deltareg.db.runs.runs import end_queued
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
@@ -255,7 +255,7 @@ def _all(step: Callable[[int], CollectionStep]) -> list[int]:
 
 
 def _drop(conn: sa.Connection, rows: Sequence[MarkedPackRow]) -> list[MarkedPackRow]:
-    lock_usage(conn, queries.scopes_of(conn, [row.id for row in rows]))  # before the packs, as pushes do
+    lock_usage(conn, holders_of_packs(conn, [row.id for row in rows]))  # before the packs, as pushes do
     return [row for row in rows if queries.drop_pack(conn, row.id, physical_key=row.physical_key)]
 
 
