@@ -27,8 +27,9 @@ from deltareg.service.hub.content import FileContent, look_for_content
 from deltareg.service.hub.drafts import StagedContent, look_for_draft, look_for_staged
 from deltareg.service.hub.files import CommitFile, CommitTree, look_for_files, no_file
 from deltareg.service.hub.history import look_for_commits, look_for_refs
-from deltareg.service.hub.line_revisions import MAIN, Main
+from deltareg.service.hub.line_revisions import MAIN
 from deltareg.service.hub.listed_repository import look_at_tags
+from deltareg.service.hub.main_version import Main
 from deltareg.service.hub.person import look_at_person
 from deltareg.service.hub.snapshots import MissingContent, Snapshot
 from deltareg.service.lines.pulls import note_pull

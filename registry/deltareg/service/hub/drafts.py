@@ -21,7 +21,8 @@ from deltareg.errors import NotFound
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
-from deltareg.service.hub.line_revisions import MAIN, pushes_to
+from deltareg.service.hub.line_revisions import MAIN
+from deltareg.service.hub.main_version import pushes_to
 from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot, parse_repository
 from deltareg.service.push.staging import find_staged, read_staged, scope_of
 from deltareg.service.quotas.holding import within_quotas

@@ -13,7 +13,8 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.service.describe import ref_of
-from deltareg.service.hub.line_revisions import MAIN, HubLine, Main, version_meant
+from deltareg.service.hub.line_revisions import MAIN, version_meant
+from deltareg.service.hub.main_version import HubLine, Main
 from deltareg.service.hub.snapshots import MissingContent, Snapshot, commit_of, find_repository, find_snapshot
 from deltareg.service.registry import Caller, Registry
 

@@ -13,7 +13,8 @@ from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import ref_of
-from deltareg.service.hub.line_revisions import MAIN, HubLine, is_semver, is_tag, is_version_name, version_meant
+from deltareg.service.hub.line_revisions import MAIN, is_semver, is_tag, is_version_name, version_meant
+from deltareg.service.hub.main_version import HubLine
 from deltareg.service.lines.details import change_version
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
