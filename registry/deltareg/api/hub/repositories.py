@@ -20,7 +20,7 @@ from deltareg.service.hub.drafts import begin_draft
 from deltareg.service.hub.listing import MOST_ROWS, RepositoryQuery, list_repositories
 from deltareg.service.hub.person import look_at_person
 from deltareg.service.hub.tagging import add_tag, remove_tag
-from deltareg.service.hub.visibility import meet_visibility
+from deltareg.service.hub.visibility import change_visibility, make_visible
 from deltareg.service.registry import Caller, Registry
 
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
@@ -80,7 +80,7 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
     if "/" not in name and not owner:
         owner = _own_namespace(registry, by)
     line = line_of(f"{owner}/{name}" if owner else name)
-    warning = meet_visibility(registry, by, line, is_private=_is_private(body))
+    warning = make_visible(registry, by, line, is_private=_is_private(body))
     is_new = begin_draft(registry, by, line)
     headers = hub_warning(warning) if warning else {}
     answer: dict[str, object] = {
@@ -98,18 +98,13 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
 def change_settings(
     registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body
 ) -> Response:
-    """Accept settings that hold already; another visibility is for a whole namespace."""
-    line, is_private = line_of(repository), _is_private(body)
-    warning = meet_visibility(registry, by, line, is_private=is_private)
+    """Change the visibility of a namespace with one delta, and accept settings that hold already."""
+    line = line_of(repository)
     if body.get("gated"):
         raise InvalidInput(
             "nothing is gated here: roles say who reads", fix=f"deltareg member add {line.namespace} NAME --role reader"
         )
-    if warning and not is_private:
-        raise InvalidInput(
-            f"visibility belongs to the namespace here, and {warning}",
-            fix=f"deltareg namespace visibility {line.namespace} public, which is for all that is in it",
-        )
+    warning = change_visibility(registry, by, line, is_private=_is_private(body))
     return JSONResponse({}, headers=hub_warning(warning) if warning else {})
 
 

@@ -23,7 +23,7 @@ from deltareg.service.access.founding import require_push
 from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
 from deltareg.service.hub.line_revisions import MAIN
 from deltareg.service.hub.main_version import pushes_to
-from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot, parse_repository
+from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot, is_private, parse_repository
 from deltareg.service.push.staging import find_staged, read_staged, scope_of
 from deltareg.service.quotas.holding import within_quotas
 from deltareg.service.quotas.room import explain_room
@@ -174,9 +174,9 @@ def look_for_draft(registry: Registry, caller: Caller, repository: str, revision
         if row is None or not _may_push(conn, caller, line):
             return None
         standing = find_standing(conn, caller, line)
+        tree = tree_of(standing, caller, line, is_private=is_private(conn, line.namespace))
     if not standing.changes and standing.newest is not None:
         return None
-    tree = tree_of(standing, caller, line)
     return tree if revision in (*_MAINS, tree.snapshot.commit) else None
 
 
@@ -192,7 +192,7 @@ def look_for_staged(
     return None if row is None else StagedContent(tree.snapshot, entry, registry.store, row)
 
 
-def tree_of(standing: DraftState, caller: Caller, line: LineRef) -> CommitTree:
+def tree_of(standing: DraftState, caller: Caller, line: LineRef, *, is_private: bool) -> CommitTree:
     """Describe a draft as a commit."""
     snapshot = Snapshot(
         repository=str(line),
@@ -203,7 +203,7 @@ def tree_of(standing: DraftState, caller: Caller, line: LineRef) -> CommitTree:
         author=caller.principal,
         message="",
         is_proven=False,
-        is_public=False,
+        is_private=is_private,
     )
     return CommitTree(snapshot, list(standing.files.values()), "", "")
 

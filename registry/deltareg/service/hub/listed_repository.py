@@ -40,7 +40,7 @@ class ListedRepository:
         author: Who pushed that version.
         created_at: When the line began, in microseconds since the epoch.
         changed_at: When that version came.
-        is_public: Whether everybody may read it.
+        is_private: Whether members alone read it.
     """
 
     line: LineRef
@@ -52,7 +52,7 @@ class ListedRepository:
     author: str
     created_at: int
     changed_at: int
-    is_public: bool
+    is_private: bool
 
 
 def describe_repositories(
@@ -94,7 +94,7 @@ def describe_repositories(
             author=version.maker or "registry",
             created_at=row.created_at,
             changed_at=version.created_at,
-            is_public=row.visibility == "public",
+            is_private=row.visibility == "private",
         )
     return listed
 

@@ -67,7 +67,7 @@ class Snapshot:
         author: Who sent it.
         message: The message of its push.
         is_proven: Whether somebody other than the sender has decoded all stored bytes.
-        is_public: Whether everybody may read it.
+        is_private: Whether members of its namespace alone read it.
         base: The name of the version's base; empty if the caller may not know it.
         warning: A warning for whoever downloads it; mostly empty.
         of_hub: The commit by which it was requested, if that is a commit of the hub; else empty.
@@ -83,7 +83,7 @@ class Snapshot:
     author: str
     message: str
     is_proven: bool
-    is_public: bool
+    is_private: bool
     base: str = ""
     warning: str = ""
     of_hub: str = ""
@@ -207,7 +207,7 @@ def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow, *, reason:
         author=row.maker or "registry",
         message=row.message,
         is_proven=proof_of(row) == "proven",
-        is_public=_is_public(conn, row.namespace),
+        is_private=is_private(conn, row.namespace),
         base=base if base and caller.may(Right.READ, on=Base(base)) else "",
         warning="; ".join(text for text in (reason, *_warnings(conn, row, outcome, deprecation)) if text),
         labels=row.labels,
@@ -246,11 +246,12 @@ def _of_base(conn: sa.Connection, caller: Caller, row: BaseRow, repository: str,
         author=row.maker or "registry",
         message="",
         is_proven=proof_of(row) == "proven",
-        is_public=namespace is not None and _is_public(conn, namespace),
+        is_private=namespace is not None and is_private(conn, namespace),
         of_hub=of_hub,
     )
 
 
-def _is_public(conn: sa.Connection, namespace: str) -> bool:
+def is_private(conn: sa.Connection, namespace: str) -> bool:
+    """Whether members of a namespace alone read what is in it; whoever has a token reads what is internal."""
     row = namespaces.namespace_row(conn, namespace)
-    return row is not None and row.visibility == "public"
+    return row is not None and row.visibility == "private"
