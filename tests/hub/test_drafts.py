@@ -55,6 +55,24 @@ def test_what_is_in_a_version_is_staged_no_more(hub):
     assert 1 <= stored <= 2, "packs of the version, and no file"
 
 
+def test_a_draft_goes_along_with_a_line_that_is_renamed(hub):
+    owner = hub.line("lora")
+    owner.bases.register(BASE, "tinyllama", hub_ids=["bases/tinyllama"])
+    [api] = apis(hub, "maker")
+    api.delete_file("adapter_config.json", "team/lora")
+
+    owner.lines.rename("team/lora", "team/moved")
+    drafted = api.list_repo_files("team/lora")
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="extra.json", repo_id="team/lora")
+    config = (LORA / "adapter_config.json").read_bytes()
+    api.upload_file(path_or_fileobj=config, path_in_repo="adapter_config.json", repo_id="team/moved")
+
+    assert drafted == api.list_repo_files("team/moved", revision="v1")[1:] == ["adapter_model.safetensors"]
+    assert {*api.list_repo_files("team/moved", revision="v2")} == {path.name for path in LORA.iterdir()} | {
+        "extra.json"
+    }
+
+
 @pytest.mark.soak
 def test_pushes_at_once_lose_nothing(hub):
     """Four commits of two people to one line: each is a version, or is one that is there."""

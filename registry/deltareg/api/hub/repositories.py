@@ -79,7 +79,7 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
     name, owner = str(body.get("name") or ""), str(body.get("organization") or "")
     if "/" not in name and not owner:
         owner = _own_namespace(registry, by)
-    line = line_of(f"{owner}/{name}" if owner else name)
+    line = line_of(f"{owner}/{name}" if owner else name, by)
     warning = make_visible(registry, by, line, is_private=_is_private(body))
     is_new = begin_draft(registry, by, line)
     headers = hub_warning(warning) if warning else {}
@@ -99,7 +99,7 @@ def change_settings(
     registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body
 ) -> Response:
     """Change the visibility of a namespace with one delta, and accept settings that hold already."""
-    line = line_of(repository)
+    line = line_of(repository, by)
     if body.get("gated"):
         raise InvalidInput(
             "nothing is gated here: roles say who reads", fix=f"deltareg member add {line.namespace} NAME --role reader"
@@ -116,7 +116,7 @@ def create_tag(
     tag = body.get("tag")
     if not isinstance(tag, str) or not tag:
         raise InvalidInput("a tag is a text", fix='create_tag("ns/name", tag="best")')
-    add_tag(registry, by, line_of(repository), revision, tag)
+    add_tag(registry, by, line_of(repository, by), revision, tag)
     message = body.get("message")
     headers = hub_warning(f"the tag {tag} is a label of the version; its message is not kept") if message else {}
     return JSONResponse({}, headers=headers)
@@ -125,7 +125,7 @@ def create_tag(
 @router.delete("/api/models/{ns}/{name}/tag/{tag:path}")
 def delete_tag(registry: InRegistry, by: By, repository: Repository, tag: str) -> Response:
     """Take a tag from its version."""
-    remove_tag(registry, by, line_of(repository), tag)
+    remove_tag(registry, by, line_of(repository, by), tag)
     return JSONResponse({})
 
 

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from deltareg.db.hub import hub_drafts as queries
 from deltareg.db.hub.rows import StagedRow
 from deltareg.db.lines.deltas import namespace_id
+from deltareg.db.lines.versions import find_version_named
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage.shares import PackHolder
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.errors import NotFound
+from deltareg.errors import NotFound, StaleRevision
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
@@ -44,12 +45,14 @@ class DraftState:
         before: The files of that version.
         changes: The changes of the draft.
         touched_at: When the draft was last stored, in microseconds since the epoch; 0 for none.
+        newest_number: The number of that version, even if its files cannot be read; 0 where there is none.
     """
 
     newest: Snapshot | None
     before: Mapping[str, CommitFile]
     changes: Changes
     touched_at: int
+    newest_number: int = 0
 
     @property
     def files(self) -> dict[str, CommitFile]:
@@ -121,14 +124,18 @@ def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftSt
         before,
         {} if row is None else decode(row.changes),
         0 if row is None else row.touched_at,
+        _newest_number(conn, caller.current_line(line)),
     )
 
 
-def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Changes) -> None:
+def keep_changes(
+    registry: Registry, caller: Caller, line: LineRef, changes: Changes, *, over: DraftState | None = None
+) -> None:
     """Add changes to those that the draft holds already.
 
     Raises:
         Forbidden: The caller may not (any longer) push there.
+        StaleRevision: The line or the draft is not what the changes were made over, if that is given.
     """
 
     def transaction(conn: sa.Connection) -> None:
@@ -137,6 +144,9 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
             queries.add_draft(conn, str(line), caller.principal_id)
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
         assert row is not None
+        standing = find_standing(conn, caller, line)
+        if over is not None and (standing.newest_number, standing.changes) != (over.newest_number, over.changes):
+            raise StaleRevision(f"{line} has changed meanwhile", fix="push again")
         merged = {**decode(row.changes), **changes}
         queries.keep_draft(conn, row.id, encode(merged))
         digests = {entry.sha256 for entry in merged.values() if entry is not None}
@@ -147,21 +157,22 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
         with_retry(registry.engine, transaction)
 
 
-def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> None:
-    """Drop the caller's changes that a version contains now; changes that came meanwhile stay."""
+def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> bool:
+    """Drop the caller's changes that a version contains now; whether others, which came meanwhile, are left."""
 
-    def transaction(conn: sa.Connection) -> None:
+    def transaction(conn: sa.Connection) -> bool:
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
         if row is None:
-            return
+            return False
         drafted = decode(row.changes)
         remaining = {path: entry for path, entry in drafted.items() if done.get(path, ...) != entry}
         if remaining:
             queries.keep_draft(conn, row.id, encode(remaining))
         else:
             queries.end_draft(conn, row.id)
+        return bool(remaining)
 
-    with_retry(registry.engine, transaction)
+    return with_retry(registry.engine, transaction)
 
 
 def look_for_draft(registry: Registry, caller: Caller, repository: str, revision: str) -> CommitTree | None:
@@ -169,6 +180,7 @@ def look_for_draft(registry: Registry, caller: Caller, repository: str, revision
     line = parse_repository(repository)
     if line is None or caller.is_anonymous:
         return None
+    line = caller.current_line(line)
     with read(registry.engine) as conn:
         row = queries.draft(conn, str(line), caller.principal_id)
         if row is None or not _may_push(conn, caller, line):
@@ -232,6 +244,11 @@ def _entry(path: str, value: object) -> CommitFile | None:
 def _digits(standing: DraftState) -> str:
     newest = "" if standing.newest is None else standing.newest.manifest_digest
     return hashlib.sha256(f"draft {newest} {encode(standing.changes)}".encode()).hexdigest()
+
+
+def _newest_number(conn: sa.Connection, line: LineRef) -> int:
+    row = find_version_named(conn, line.namespace, line.name)
+    return 0 if row is None else row.number
 
 
 def _may_push(conn: sa.Connection, caller: Caller, line: LineRef) -> bool:
