@@ -207,7 +207,7 @@ def test_commits_go_on_while_servers_die_and_the_line_is_renamed(pair):
                 try:
                     adding(api, path)()
                     break
-                except Exception as error:  # noqa: BLE001  # a lost connection is called otherwise in each release
+                except Exception as error:  # a lost connection is called otherwise in each release
                     status = getattr(getattr(error, "response", None), "status_code", 503)
                     if status not in {409, 429, 502, 503, 504}:
                         raise

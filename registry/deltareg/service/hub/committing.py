@@ -16,9 +16,11 @@ from deltareg.db.session import read, with_retry
 from deltareg.documents.json_values import is_object, parse_json
 from deltareg.documents.model_card import MOST_CARD_BYTES
 from deltareg.errors import (
+    Conflict,
     DeltaregError,
     IntegrityFailure,
     InvalidInput,
+    NotFound,
     QuotaExceeded,
     Refused,
     StaleRevision,
@@ -122,6 +124,9 @@ def commit(
             return _apply(registry, caller, line, asked, standing, push=push, scratch=scratch)
         except StaleRevision:  # another commit was done first, here or at another server: apply it over that
             _empty(scratch)
+        except (Conflict, InvalidInput, NotFound):
+            look_at_standing(registry, caller, line)  # which says so if the line was renamed meanwhile
+            raise
     raise Unavailable(f"others push to {line} again and again", fix="push again")
 
 
@@ -223,6 +228,7 @@ def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Draft
 
     Raises:
         Forbidden: The caller may not push to it.
+        Unavailable: It was renamed since the request began.
     """
     # To found is to look and to lock.
     with_retry(registry.engine, lambda conn: require_push(conn, caller, on=line))

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 from deltareg.db.hub import hub_drafts as queries
 from deltareg.db.hub.rows import StagedRow
+from deltareg.db.lines.aliases import alias_of_line
 from deltareg.db.lines.deltas import namespace_id
 from deltareg.db.lines.versions import find_version_named
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage.shares import PackHolder
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.errors import NotFound, StaleRevision
+from deltareg.errors import NotFound, StaleRevision, Unavailable
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
@@ -113,7 +114,14 @@ def begin_draft(registry: Registry, caller: Caller, line: LineRef) -> bool:
 
 
 def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftState:
-    """Return the state of a line and its draft for somebody who pushes to it."""
+    """Return the state of a line and its draft for somebody who pushes to it.
+
+    Raises:
+        Unavailable: The line was renamed since the request began: its drafts went along.
+    """
+    alias = alias_of_line(conn, line.namespace, line.name)
+    if alias is not None and caller.sees(LineRef(alias.to_namespace, alias.to_name)):
+        raise Unavailable(f"{line} was renamed meanwhile", fix="push again")
     newest = find_snapshot(conn, caller, str(line), MAIN, main="newest")
     before: dict[str, CommitFile] = {}
     if isinstance(newest, Snapshot):
