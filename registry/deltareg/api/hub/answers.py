@@ -148,7 +148,7 @@ def commits(found: Iterable[Commit]) -> list[Json]:
 
 def person(found: Person) -> Json:
     """Describe a principal; the namespaces it may push to are its organisations."""
-    role = "write" if found.pushes_to else "read"
+    role = "write" if found.may_push else "read"
     return {
         "type": "user",
         "id": found.name,

@@ -61,6 +61,18 @@ def look_for_refs(registry: Registry, caller: Caller, repository: str, *, main: 
         return _refs_of(conn, caller, repo, main)
 
 
+def add_to_refs(refs: HubRefs | MissingContent, draft: Snapshot) -> HubRefs:
+    """Return the refs with somebody's own draft as `main`."""
+    known = HubRefs([], []) if isinstance(refs, MissingContent) else refs
+    return HubRefs([_main(draft), *(each for each in known.branches if each.name != MAIN)], known.tags)
+
+
+def add_to_history(commits: list[Commit] | MissingContent, draft: Snapshot) -> list[Commit]:
+    """Return a history with somebody's own draft as its newest commit."""
+    older = [] if isinstance(commits, MissingContent) else commits
+    return [Commit(draft.commit, draft.name, "", draft.author, draft.created_at), *older]
+
+
 def look_for_commits(
     registry: Registry, caller: Caller, repository: str, revision: str, *, main: Main
 ) -> list[Commit] | MissingContent:

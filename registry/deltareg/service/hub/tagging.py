@@ -11,6 +11,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, parse_semver
+from deltareg.service.access.founding import require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import ref_of
 from deltareg.service.hub.line_revisions import MAIN, is_semver, is_tag, is_version_name, version_meant
@@ -34,7 +35,8 @@ def add_tag(registry: Registry, caller: Caller, line: LineRef, revision: str, ta
     """
 
     def transaction(conn: sa.Connection) -> None:
-        delta = _find_line(conn, caller, line, lock=True)  # of two that put it on two versions, one does
+        require_push(conn, caller, on=line)  # a line that is still a draft has no version, which is what is said then
+        delta = HubLine(line, find_line(conn, caller, line, lock=True).id)  # of two that put it on two, one does
         version = version_meant(conn, caller, delta, revision, main="newest")
         if tag in {f"v{version.number}", version.semver}:
             raise Conflict(f"{ref_of(version)} is called {tag} already")
@@ -69,9 +71,9 @@ def remove_tag(registry: Registry, caller: Caller, line: LineRef, tag: str) -> N
         change_version(registry, caller, Ref(line, version=version.number), VersionChange(labels={tag: None}))
 
 
-def _find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False) -> HubLine:
+def _find_line(conn: sa.Connection, caller: Caller, line: LineRef) -> HubLine:
     caller.require(Right.PUSH, on=line)
-    return HubLine(line, find_line(conn, caller, line, lock=lock).id)
+    return HubLine(line, find_line(conn, caller, line).id)
 
 
 def _check_tag(conn: sa.Connection, delta: HubLine, tag: str) -> None:
