@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from deltareg.errors import NotFound
 from tests.hub.conftest import BASE, LORA, LORA_2
@@ -53,6 +54,46 @@ def test_what_is_in_a_version_is_staged_no_more(hub):
     stored = objects(hub) - before
     assert admin.storage.fsck().findings == []
     assert 1 <= stored <= 2, "packs of the version, and no file"
+
+
+def test_a_draft_has_a_branch_and_a_commit(hub):
+    [api] = apis(hub, "trainer")
+    role = api.whoami()["auth"]["accessToken"]["role"]
+
+    draft = api.create_repo("own/first") and api.model_info("own/first").sha
+    begun = api.list_repo_refs("own/first"), api.list_repo_commits("own/first")
+    with pytest.raises(HfHubHTTPError, match="there is no delta own/first"):
+        api.create_tag("own/first", tag="best")
+
+    assert role == "write"
+    assert [(ref.name, ref.target_commit) for ref in begun[0].branches] == [("main", draft)]
+    assert [(each.commit_id, each.title) for each in begun[1]] == [(draft, "your draft of own/first")]
+    hub.line("lora")
+    [maker] = apis(hub, "maker")
+    version = maker.model_info("team/lora").sha
+    maker.delete_file("adapter_config.json", "team/lora")
+    history = [each.commit_id for each in maker.list_repo_commits("team/lora")]
+    refs = maker.list_repo_refs("team/lora")
+    assert history == [maker.model_info("team/lora").sha, version]
+    assert {ref.name: ref.target_commit for ref in refs.branches} == {"main": history[0], "prod": version}
+
+
+def test_a_draft_goes_along_with_a_line_that_is_renamed(hub):
+    owner = hub.line("lora")
+    owner.bases.register(BASE, "tinyllama", hub_ids=["bases/tinyllama"])
+    [api] = apis(hub, "maker")
+    api.delete_file("adapter_config.json", "team/lora")
+
+    owner.lines.rename("team/lora", "team/moved")
+    drafted = api.list_repo_files("team/lora")
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="extra.json", repo_id="team/lora")
+    config = (LORA / "adapter_config.json").read_bytes()
+    api.upload_file(path_or_fileobj=config, path_in_repo="adapter_config.json", repo_id="team/moved")
+
+    assert drafted == api.list_repo_files("team/moved", revision="v1")[1:] == ["adapter_model.safetensors"]
+    assert {*api.list_repo_files("team/moved", revision="v2")} == {path.name for path in LORA.iterdir()} | {
+        "extra.json"
+    }
 
 
 @pytest.mark.soak

@@ -228,3 +228,42 @@ def test_who_sends_other_bytes_than_announced_is_refused(site, ask):
     assert answers == [422, 422, 200]
     assert prepare() == "", "it is there"
     assert ask(site, "/lfs/" + "0" * 32, method="PUT", content=raw).status_code == 404
+
+
+def test_a_card_with_a_path_of_the_trainers_machine_denies_no_config(hub, tmp_path):
+    """PEFT writes into the card what the script called the base, and some trainers write the config anew."""
+    hub.client().bases.push(BASE, "tinyllama")
+    api = HfApi(endpoint=hub.url, token=hub.token("read", "push", principal="trainer"))
+    config = (LORA / "adapter_config.json").read_text()
+    named = {"config": "tinyllama", "card": "bases/tinyllama"}, {"config": "./bases/tinyllama", "card": "tinyllama"}
+
+    for number, each in enumerate(named):
+        folder = shutil.copytree(LORA, tmp_path / str(number))
+        (folder / "adapter_config.json").write_text(config.replace("bases/tinyllama", each["config"]))
+        (folder / "README.md").write_text(f"---\nbase_model: {each['card']}\n---\n# {number}\n")
+        api.upload_folder(folder_path=folder, repo_id=f"team/card{number}")
+
+    with hub.client() as client:
+        assert [client.show(f"team/card{number}:v1").base.name for number in (0, 1)] == ["tinyllama"] * 2
+
+
+def test_a_name_that_the_newest_version_has_as_well_means_its_base(hub, tmp_path):
+    """A script that loads its base from a folder writes that folder's name each time: it is decided once."""
+    hub.client().bases.push(BASE, "tinyllama")
+    api = HfApi(endpoint=hub.url, token=hub.token("read", "push", principal="trainer"))
+    folder = shutil.copytree(LORA, tmp_path / "out")
+    with pytest.raises(HfHubHTTPError, match=r"deltareg: \{base: tinyllama\}") as refused:
+        api.upload_folder(folder_path=folder, repo_id="team/again")
+    assert "deltareg base register PATH tinyllama --hub-id bases/tinyllama" in str(refused.value)
+    hub.client().push(LORA, "team/again", base="tinyllama")
+
+    (folder / "README.md").write_text("---\nbase_model: bases/tinyllama\n---\n# again\n")
+    api.upload_folder(folder_path=folder, repo_id="team/again")
+    (folder / "adapter_config.json").write_text(
+        (LORA / "adapter_config.json").read_text().replace("bases/tinyllama", "org/other")
+    )
+
+    with hub.client() as client:
+        assert client.show("team/again:v2").base.name == "tinyllama"
+    with pytest.raises(HfHubHTTPError, match="names the base 'org/other'"):
+        api.upload_folder(folder_path=folder, repo_id="team/again")

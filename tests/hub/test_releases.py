@@ -105,8 +105,10 @@ def test_a_release_pushes(hub, python, has_xet, tmp_path):
         **({} if has_xet else {"HF_HUB_DISABLE_XET": "1"}),
     }
 
+    readers = (member(hub, "reader"), hub.token("read", principal="owner"))
+
     ended = subprocess.run(
-        [program, PROGRAM.with_name("push_release.py"), tmp_path / "lora", name, member(hub, "reader")],
+        [program, PROGRAM.with_name("push_release.py"), tmp_path / "lora", name, *readers],
         env=environ,
         cwd=tmp_path,
         capture_output=True,
@@ -121,6 +123,9 @@ def test_a_release_pushes(hub, python, has_xet, tmp_path):
         own = client.push(tmp_path / "lora", name, base="tinyllama")
     assert not own.created
     assert {f"sha256:{oid}" for oid in told["oids"]} == {own.version.digest[:47]}
+    assert {*told["mains"]} == {*told["oids"]}
+    assert told["unchecked"][0] == "RevisionNotFoundError"
+    assert f"deltareg verify {name}:v1 --wait".replace(name, "team/r") in told["unchecked"][1]
     assert told["url"] == f"{hub.url}/{name}"
     assert told["files"] == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
     assert told["errors"] == golden(release, told["errors"], file=WRITTEN)

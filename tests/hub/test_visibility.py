@@ -40,6 +40,49 @@ def test_in_one_that_others_read_nothing_is_private(hub, api):
         assert admin.namespaces.show("team").visibility == "internal"
 
 
+def test_what_is_private_is_told_as_it_is(hub, api):
+    """Whoever has a token reads what is internal, so that nobody is to take it for private."""
+    api.create_repo("own/mine", private=True)
+    api.create_repo("other/ours")
+
+    told = {name: api.repo_info(name).private for name in ("own/mine", "other/ours", "team/lora")}
+
+    assert told == {"own/mine": True, "other/ours": False, "team/lora": False}
+    assert [model.private for model in api.list_models(author="team")] == [False]
+
+
+def test_who_is_alone_in_a_namespace_changes_its_visibility(hub, api):
+    owner = HfApi(endpoint=hub.url, token=hub.token("read", "push", "admin", principal="maker"))
+
+    owner.update_repo_settings("team/lora", private=True)
+    is_private = api.repo_info("team/lora", revision="v1").private
+    with pytest.raises(HfHubHTTPError, match="deltareg namespace visibility team public"):
+        api.update_repo_settings("team/lora", private=False)
+    owner.update_repo_settings("team/lora", private=False)
+
+    assert is_private
+    with hub.client() as admin:
+        assert admin.namespaces.show("team").visibility == "public"
+
+
+def test_what_is_not_alone_in_its_namespace_stays_as_visible_as_that(shelf):
+    owner = HfApi(endpoint=shelf.url, token=shelf.admin_token)
+
+    with pytest.raises(HfHubHTTPError, match="team is internal: others read all in it"):
+        owner.update_repo_settings("team/lora", private=True)
+    with pytest.raises(HfHubHTTPError, match="deltareg namespace visibility team public, which is for all"):
+        owner.update_repo_settings("team/lora", private=False)
+
+
+def test_what_is_there_keeps_its_visibility_when_it_is_created_again(hub, api):
+    api.create_repo("own/mine", private=True)
+
+    api.create_repo("own/mine", private=False, exist_ok=True)
+    api.create_repo("own/mine", exist_ok=True)
+
+    assert api.repo_info("own/mine").private
+
+
 def test_settings_that_hold_already_are_accepted(hub, api):
     api.create_repo("own/mine", private=True)
 

@@ -222,7 +222,10 @@ FLOOR = FloorSet(policy={}, reason="x")
 CHECK = "00000000-0000-4000-8000-000000000000"
 HOOK = WebhookAdd(url="http://127.0.0.1:9/", namespace="lab")
 TREE = drafts.tree_of(
-    drafts.DraftState(None, {}, {"a.json": CommitFile("a.json", 1, "a" * 64)}, 0), Caller("ada", 1, 1, frozenset()), LAB
+    drafts.DraftState(None, {}, {"a.json": CommitFile("a.json", 1, "a" * 64)}, 0),
+    Caller("ada", 1, 1, frozenset()),
+    LAB,
+    is_private=False,
 )
 
 
@@ -383,7 +386,8 @@ WRITES = [  # to what lies in `lab`
     called(changes.delete_base, "lab/b"),
     called(uploads.open_upload, opening("lab/b", "base")),
     called(drafts.begin_draft, LAB),
-    called(visibility.meet_visibility, LAB, is_private=None),
+    called(visibility.make_visible, LAB, is_private=None),
+    called(visibility.change_visibility, LAB, is_private=False),
     called(tagging.add_tag, LAB, "v1", "best"),
     called(tagging.remove_tag, LAB, "best"),
     called(copies.find_copied, LAB, drafts.DraftState(None, {}, {}, 0), {"b.json": "a" * 64}),

@@ -56,7 +56,7 @@ from deltareg.api.routes import (
 from deltareg.api.streams import newest_event
 from deltareg.pages.app import page_routes
 from deltareg.service.access.tokens import is_live, live_hashes
-from deltareg.service.hub.line_revisions import Main
+from deltareg.service.hub.main_version import Main
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S

@@ -62,8 +62,8 @@ class ServerSettings(BaseSettings):
     )
     hub_main: BareName = Field(
         default="prod",
-        description="What `main` is for such a client whose token only reads: what `prod` serves,"
-        " or the newest version.",
+        description="What `main` is for such a client whose token only reads: what `prod` serves"
+        " (until something was promoted to it, the newest version that passed), or the newest version.",
     )
     hub_address: str = Field(
         default="",

@@ -30,6 +30,8 @@ COMPRESSIONS = ("default", "fast", "max")
 GOLDENS = ("auto", "never")
 FOR_OTHERS = "DELTAREG_FOR_OTHERS"
 """The variable by which a server tells the program that it pushes commits with whose files these are."""
+NEWEST_FOR_OTHERS = "DELTAREG_NEWEST_FOR_OTHERS"
+"""The variable by which it tells the version that a commit was made over; 0 for none."""
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -69,6 +71,8 @@ class ClientConfig:
             but the one kept for it (`deltareg.client.token_reach`). Empty if the user names it.
         is_for_others: Whether a server pushes with it what somebody else sent, so that no path which
             these files name is looked at.
+        newest_for_others: The number of the version over which that was made, which has to be the newest
+            until a version is made of it; 0 for none, None where it does not matter.
     """
 
     server: str = DEFAULT_SERVER
@@ -91,6 +95,7 @@ class ClientConfig:
     pod: PodSource | None = None
     named_in: str = ""
     is_for_others: bool = False
+    newest_for_others: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +207,7 @@ def load_config(
         named_in=named_in,
         assertions=None if token or withheld[0] else AssertionSource.read(environment),
         is_for_others=bool(environment.get(FOR_OTHERS)),
+        newest_for_others=int(environment[NEWEST_FOR_OTHERS]) if environment.get(NEWEST_FOR_OTHERS) else None,
     )
     return LoadedConfig(config, (*values, ConfigValue("token", token, origin)))
 

@@ -9,9 +9,10 @@ _PATTERNS: Final = (
     re.compile(r"\bdrg_[a-z]+_[A-Za-z0-9_]{6,}"),  # our tokens
     re.compile(r"(?i)(?<=bearer )[^\s'\",]+"),
     re.compile(r"(?i)(?<=basic )[a-z0-9+/=]{8,}"),
-    re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"),  # JWT
+    re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]*+"),  # JWT
     re.compile(
-        r"(?i)\b(?:[a-z0-9_-]*(?:password|passwd|passfile|secret|token|signature|credential|api_?key|access_?key|sig))"
+        # Whatever stands before it: to look for that as well would take quadratic time.
+        r"(?i)(?:password|passwd|passfile|secret|token|signature|credential|api_?key|access_?key|sig)"
         r"(?:=|:\s?|\"\s?:\s?\")(?P<value>[^\s&'\",;)]+)"
     ),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),

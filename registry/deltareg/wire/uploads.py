@@ -65,6 +65,10 @@ class UploadInfo(Answer):
 
 
 class UploadComplete(Request):
-    """The end of a push: how the pieces are stored."""
+    """The end of a push: how the pieces are stored.
+
+    With `if_newest` a version is made only while the newest one of the line has this number; 0 for none.
+    """
 
     storage_map: str
+    if_newest: Annotated[int, Field(ge=0)] | None = None

@@ -45,7 +45,7 @@ def model_info(
         "sha": snapshot.commit,
         "lastModified": _time(snapshot.created_at),
         "createdAt": _time(snapshot.created_at),
-        "private": not snapshot.is_public,
+        "private": snapshot.is_private,
         **_UNCOUNTED,
         "library_name": tree.library or None,
         "tags": tags,
@@ -69,7 +69,7 @@ def listed_model(
         "id": str(one.line),
         "modelId": str(one.line),
         "createdAt": _time(one.created_at),
-        "private": not one.is_public,
+        "private": one.is_private,
         "downloads": 0,
         "likes": 0,
         "library_name": one.library or None,
@@ -148,7 +148,7 @@ def commits(found: Iterable[Commit]) -> list[Json]:
 
 def person(found: Person) -> Json:
     """Describe a principal; the namespaces it may push to are its organisations."""
-    role = "write" if found.pushes_to else "read"
+    role = "write" if found.may_push else "read"
     return {
         "type": "user",
         "id": found.name,

@@ -40,11 +40,14 @@ class PushProgram:
     home: Path
     request_id: str = ""
 
-    def __call__(self, folder: Path, line: LineRef, *, base: ChosenBase, message: str) -> PushedVersion:
+    def __call__(
+        self, folder: Path, line: LineRef, *, base: ChosenBase, message: str, newest_number: int
+    ) -> PushedVersion:
         """Push a folder.
 
         Raises:
             Refused: The folder is no delta of the base.
+            StaleRevision: The newest version of the line has another number.
             Unavailable: The program takes too long, or ends in an unexpected way.
         """
         command = [
@@ -63,7 +66,7 @@ class PushProgram:
         try:
             ended = subprocess.run(  # noqa: S603  # ours
                 command,
-                env=self._environ(),
+                env={**self._environ(), "DELTAREG_NEWEST_FOR_OTHERS": str(newest_number)},
                 cwd=self.home,
                 capture_output=True,
                 check=False,

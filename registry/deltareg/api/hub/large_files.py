@@ -16,9 +16,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 Json = dict[str, object]
 
 
-def line_of(repository: str) -> LineRef:
-    """Return the line that a repository's id names; a trainer's default id has capital letters."""
-    return LineRef.parse(repository.lower())
+def line_of(repository: str, caller: Caller) -> LineRef:
+    """Return the line that a repository's id names, under the name that it has now.
+
+    A trainer's default id has capital letters.
+    """
+    return caller.current_line(LineRef.parse(repository.lower()))
 
 
 def announced_files(body: Mapping[str, object]) -> Sequence[AnnouncedFile]:

@@ -20,7 +20,7 @@ from deltareg.service.hub.drafts import begin_draft
 from deltareg.service.hub.listing import MOST_ROWS, RepositoryQuery, list_repositories
 from deltareg.service.hub.person import look_at_person
 from deltareg.service.hub.tagging import add_tag, remove_tag
-from deltareg.service.hub.visibility import meet_visibility
+from deltareg.service.hub.visibility import change_visibility, make_visible
 from deltareg.service.registry import Caller, Registry
 
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
@@ -79,8 +79,8 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
     name, owner = str(body.get("name") or ""), str(body.get("organization") or "")
     if "/" not in name and not owner:
         owner = _own_namespace(registry, by)
-    line = line_of(f"{owner}/{name}" if owner else name)
-    warning = meet_visibility(registry, by, line, is_private=_is_private(body))
+    line = line_of(f"{owner}/{name}" if owner else name, by)
+    warning = make_visible(registry, by, line, is_private=_is_private(body))
     is_new = begin_draft(registry, by, line)
     headers = hub_warning(warning) if warning else {}
     answer: dict[str, object] = {
@@ -98,18 +98,13 @@ def create_repository(request: Request, registry: InRegistry, by: By, body: Mapp
 def change_settings(
     registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body
 ) -> Response:
-    """Accept settings that hold already; another visibility is for a whole namespace."""
-    line, is_private = line_of(repository), _is_private(body)
-    warning = meet_visibility(registry, by, line, is_private=is_private)
+    """Change the visibility of a namespace with one delta, and accept settings that hold already."""
+    line = line_of(repository, by)
     if body.get("gated"):
         raise InvalidInput(
             "nothing is gated here: roles say who reads", fix=f"deltareg member add {line.namespace} NAME --role reader"
         )
-    if warning and not is_private:
-        raise InvalidInput(
-            f"visibility belongs to the namespace here, and {warning}",
-            fix=f"deltareg namespace visibility {line.namespace} public, which is for all that is in it",
-        )
+    warning = change_visibility(registry, by, line, is_private=_is_private(body))
     return JSONResponse({}, headers=hub_warning(warning) if warning else {})
 
 
@@ -121,7 +116,7 @@ def create_tag(
     tag = body.get("tag")
     if not isinstance(tag, str) or not tag:
         raise InvalidInput("a tag is a text", fix='create_tag("ns/name", tag="best")')
-    add_tag(registry, by, line_of(repository), revision, tag)
+    add_tag(registry, by, line_of(repository, by), revision, tag)
     message = body.get("message")
     headers = hub_warning(f"the tag {tag} is a label of the version; its message is not kept") if message else {}
     return JSONResponse({}, headers=headers)
@@ -130,7 +125,7 @@ def create_tag(
 @router.delete("/api/models/{ns}/{name}/tag/{tag:path}")
 def delete_tag(registry: InRegistry, by: By, repository: Repository, tag: str) -> Response:
     """Take a tag from its version."""
-    remove_tag(registry, by, line_of(repository), tag)
+    remove_tag(registry, by, line_of(repository, by), tag)
     return JSONResponse({})
 
 

@@ -26,9 +26,10 @@ from deltareg.errors import InvalidInput
 from deltareg.service.hub.content import FileContent, look_for_content
 from deltareg.service.hub.drafts import StagedContent, look_for_draft, look_for_staged
 from deltareg.service.hub.files import CommitFile, CommitTree, look_for_files, no_file
-from deltareg.service.hub.history import look_for_commits, look_for_refs
-from deltareg.service.hub.line_revisions import MAIN, Main
+from deltareg.service.hub.history import add_to_history, add_to_refs, look_for_commits, look_for_refs
+from deltareg.service.hub.line_revisions import MAIN
 from deltareg.service.hub.listed_repository import look_at_tags
+from deltareg.service.hub.main_version import Main
 from deltareg.service.hub.person import look_at_person
 from deltareg.service.hub.snapshots import MissingContent, Snapshot
 from deltareg.service.lines.pulls import note_pull
@@ -168,7 +169,9 @@ def show_paths(
 @router.get("/api/models/{ns}/{name}/refs")
 def show_refs(request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders) -> Response:
     """List the channels as branches and the versions as tags."""
-    refs = look_for_refs(registry, by, repository, main=main)
+    refs, draft = look_for_refs(registry, by, repository, main=main), look_for_draft(registry, by, repository, MAIN)
+    if draft is not None:
+        refs = add_to_refs(refs, draft.snapshot)
     if isinstance(refs, MissingContent):
         return missing(request, refs)
     return answers.answer_json(request, answers.refs(refs))
@@ -180,7 +183,10 @@ def show_commits(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str
 ) -> Response:
     """List the versions up to a revision, newest first."""
-    commits = look_for_commits(registry, by, repository, revision, main=main)
+    draft = look_for_draft(registry, by, repository, revision)
+    commits = look_for_commits(registry, by, repository, revision if draft is None else MAIN, main=main)
+    if draft is not None:
+        commits = add_to_history(commits, draft.snapshot)
     if isinstance(commits, MissingContent):
         return missing(request, commits)
     return answers.answer_json(request, answers.commits(commits))

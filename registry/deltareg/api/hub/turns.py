@@ -1,4 +1,7 @@
-"""Commits of one person to one line take turns, so each is applied over the result of the last."""
+"""Commits to one line take turns within a server, so that each is applied over the result of the last.
+
+It spares work: of commits at several servers the database lets one through, and the others are applied again.
+"""
 
 import threading
 
@@ -12,6 +15,6 @@ class CommitLocks:
         """Create the locks, all of them free."""
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
-    def of(self, line: str, principal_id: int) -> threading.Lock:
-        """Return the lock to hold while a commit is applied."""
-        return self._locks[hash((line, principal_id)) % _LOCKS]
+    def of(self, line: str) -> threading.Lock:
+        """Return the lock to hold while a commit to a line is applied."""
+        return self._locks[hash(line) % _LOCKS]

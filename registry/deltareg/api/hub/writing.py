@@ -79,7 +79,7 @@ def preupload(
     registry: InRegistry, by: By, repository: Repository, revision: str, body: Mapping[str, object] = Body
 ) -> Response:
     """Answer, before any file is sent, whether and how to send each one."""
-    line = line_of(repository)
+    line = line_of(repository, by)
     _check_revision(line, revision)
     standing = look_at_standing(registry, by, line)
     file_modes = modes(line, announced_files(body), standing.files)
@@ -91,7 +91,7 @@ def prepare_large(
     request: Request, registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body
 ) -> Response:
     """Return the addresses to send large files to."""
-    line = line_of(repository)
+    line = line_of(repository, by)
     standing = look_at_standing(registry, by, line)
     if body.get("operation") != "upload":
         raise InvalidInput("large files are read by /resolve/ here")
@@ -101,9 +101,9 @@ def prepare_large(
 
 
 @router.post("/{ns}/{name}.git/info/lfs/verify")
-def verify_large(repository: Repository) -> Response:
+def verify_large(by: By, repository: Repository) -> Response:
     """Confirm a large file: its length and digest were checked when it was received."""
-    line_of(repository)
+    line_of(repository, by)
     return JSONResponse({})
 
 
@@ -136,7 +136,7 @@ async def make_commit(
     request: Request, registry: InRegistry, by: By, repository: Repository, revision: str
 ) -> Response:
     """Apply a commit, and answer when the version exists."""
-    line = line_of(repository)
+    line = line_of(repository, by)
     _check_revision(line, revision)
     if request.query_params.get("create_pr", "") in {"1", "true"}:
         raise InvalidInput(
@@ -160,7 +160,7 @@ def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, bod
     look_at_standing(registry, by, line)  # before anything of it is kept
     operations = read_commit(body, stage=keep)
     with (
-        hub_state_of(request).hub_turns.of(str(line), by.principal_id),
+        hub_state_of(request).hub_turns.of(str(line)),
         tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder,
     ):
         files, home = Path(folder, "files"), Path(folder, "home")

@@ -37,7 +37,7 @@ _SPOOL_BYTES = 1 << 20
 @router.get("/api/models/{ns}/{name}/xet-write-token/{revision:path}")
 def give_address(request: Request, registry: InRegistry, by: By, repository: Repository) -> Response:
     """Return the address for xorbs and shards, and the token to send them with."""
-    line = line_of(repository)
+    line = line_of(repository, by)
     granted = give_area(registry, by, line)
     url = f"{str(request.base_url).rstrip('/')}/cas/{granted.area}"
     expires = int(time.time()) + granted.lives_s

@@ -5,7 +5,6 @@ Nothing that the author wrote is changed: keys in the front matter stay, additio
 pushed to a hub, `deltareg: {base: NAME}` says which base it is for.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -19,7 +18,6 @@ from deltareg.wire import BaseInfo, CardInfo, VersionDetail
 
 KEY = "deltareg"
 _BEGIN, _END = "<!-- deltareg: begin -->", "<!-- deltareg: end -->"
-_SECTION = re.compile(rf"\n*{_BEGIN}.*?{_END}\n*", re.DOTALL)
 _WHOLE = {"full", "full_subset", "task_vector", "bitfit", "sparse", "layernorm"}
 """Kinds that change the model's own weights: a hub calls that a fine-tune, all else an adapter."""
 
@@ -68,8 +66,20 @@ def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, serve
     fields = {**fields, **{k: v for k, v in _missing(version, base).items() if k not in fields}}
     own = fields.get(KEY)
     fields[KEY] = {**(own if isinstance(own, dict) else {}), **_list_facts(version, base, server)}
-    body = _SECTION.sub("\n", body).strip("\n") or f"# {version.namespace}/{version.name}"
+    body = without_sections(body).strip("\n") or f"# {version.namespace}/{version.name}"
     return f"---\n{write_yaml(fields)}---\n\n{body}\n\n{_section(version, base)}\n"
+
+
+def without_sections(body: str) -> str:
+    """Return the text of a card without the sections that were added to it before."""
+    parts: list[str] = []
+    while True:
+        before, begin, rest = body.partition(_BEGIN)
+        _, end, after = rest.partition(_END)
+        if not begin or not end:
+            return "".join([*parts, body])
+        parts += [before.rstrip("\n"), "\n"]
+        body = after.lstrip("\n")
 
 
 def _missing(version: VersionDetail, base: BaseInfo | None) -> dict[str, object]:

@@ -288,7 +288,7 @@ def _send(
         before = {} if earlier is None else earlier.references(manifest, stored)
         sources = piece_sources(folder, manifest, pairs, before)
         sent = send_pieces(context, upload, manifest, sources, stored)
-    complete = UploadComplete(storage_map=sent.storage.encode().decode())
+    complete = UploadComplete(storage_map=sent.storage.encode().decode(), if_newest=context.config.newest_for_others)
     folder.check_unchanged()
     # With a key, a completion whose answer was lost is answered again as the first time.
     key = idempotency_key or uuid.uuid4().hex

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from deltareg.db.access.rows import NamespaceRow
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.tables import deltas, namespaces, principals, visibility_epochs
+from deltareg.db.tables import bases, deltas, namespaces, principals, visibility_epochs
 
 EPOCH = sa.select(visibility_epochs.c.number).where(visibility_epochs.c.id == sa.literal_column("1")).scalar_subquery()
 """What the visibility of namespaces stands at, as part of a query."""
@@ -36,6 +36,15 @@ def namespace_rows(
 def find_names(conn: sa.Connection, names: Iterable[str]) -> set[str]:
     """Return those of some names that a namespace has now."""
     return {*conn.execute(sa.select(namespaces.c.name).where(namespaces.c.name.in_(sorted(names)))).scalars()}
+
+
+def has_others(conn: sa.Connection, namespace_id: int, namespace: str, line: str) -> bool:
+    """Whether anything is in a namespace, deleted or not, beside a line of that name: other lines, or bases."""
+    others = sa.select(deltas.c.id).where(deltas.c.namespace_id == namespace_id, deltas.c.name != line)
+    is_inside = bases.c.name.startswith(f"{namespace}/", autoescape=True)
+    is_of_line = bases.c.name.startswith(f"{namespace}/{line}:", autoescape=True)  # a version as a base
+    own_bases = sa.select(bases.c.id).where(is_inside, ~is_of_line)
+    return any(conn.execute(query.limit(1)).first() is not None for query in (others, own_bases))
 
 
 def set_visibility(conn: sa.Connection, namespace_id: int, visibility: str) -> None:

@@ -155,6 +155,14 @@ def pointers(conn: sa.Connection, delta_ids: Iterable[int]) -> Sequence[PointerR
     return _POINTERS.all(conn, lines=write_ids(delta_ids))
 
 
+def begun_channels(conn: sa.Connection, delta_ids: Iterable[int]) -> set[tuple[int, str]]:
+    """Return the channels (delta_id, name) of lines that were moved or frozen at least once."""
+    begun = sa.and_(channels.c.delta_id.in_(list(delta_ids)), channels.c.revision > 0, channels.c.deleted_at.is_(None))
+    return {
+        (row.delta_id, row.name) for row in conn.execute(sa.select(channels.c.delta_id, channels.c.name).where(begun))
+    }
+
+
 def standings(conn: sa.Connection, delta_ids: Iterable[int]) -> Sequence[StandingRow]:
     """List (delta_id, name, policy, kind, ends_at) of the channels that a freeze or a window may stop."""
     return _STANDINGS.all(conn, lines=write_ids(delta_ids))

@@ -81,6 +81,24 @@ class MakingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionOutcomeRow:
+    """How many suites a version fails and passes, by the newest verdict of each."""
+
+    version_id: int
+    fails: int
+    passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewestByOutcomeRow:
+    """Row ids of a line's versions: the newest that passed, and of a principal's the newest that has not failed."""
+
+    delta_id: int
+    passed: int | None
+    own: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class FindingRow:
     """The checks of a verdict about a version."""
 

@@ -29,9 +29,14 @@ from deltareg.integrations.oci.content import (
 from deltareg.integrations.oci.logins import find_login
 from deltareg.integrations.oci.places import Repository
 
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE = re.compile(r'(?<!\w)(\w++)="([^"]*+)"')
 _ACCEPT = f"{MANIFEST}, {INDEX}"
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
+
+
+def fields_of_challenge(text: str) -> dict[str, str]:
+    """Return the fields of a challenge, such as `realm="https://…",service="…"`, by name."""
+    return dict(_CHALLENGE.findall(text))
 
 
 class RegistryClient:
@@ -170,7 +175,7 @@ class RegistryClient:
         basic = f"Basic {self._login}" if self._login else ""
         if scheme.lower() != "bearer":
             return basic
-        fields = dict(_CHALLENGE.findall(rest))
+        fields = fields_of_challenge(rest)
         realm = fields.get("realm", "")
         if not realm.startswith(("http://", "https://")) or not is_confidential(realm):
             raise Unauthenticated(

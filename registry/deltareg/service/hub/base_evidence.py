@@ -2,11 +2,11 @@
 
 In this order: `deltareg: {base: NAME}` in the front matter of README.md; the config and what else programs
 wrote as they trained; `base_model` of the front matter; the base of the line's newest version, where those
-say nothing or name only a local path of the training machine. What is chosen may not contradict the config,
-unless the front matter insists: `deltareg: {trained_on: NAME}`.
+say nothing, name only a local path of the training machine, or name what the files of that version name, too.
+What is chosen may not contradict the config, unless the front matter insists: `deltareg: {trained_on: NAME}`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +48,29 @@ class ChosenBase:
     is_insisted: bool = False
 
 
-def claims_of(folder: Path) -> BaseClaims:
-    """Read what a folder says about its base; what cannot be read says nothing."""
-    raw = {name: _head(folder / name) for name in (ADAPTER_CONFIG, MODEL_CONFIG)}
-    return read_claims(parse_documents(raw), _head(folder / CARD_FILE))
+@dataclass(frozen=True, slots=True)
+class NewestBase:
+    """The base of a line's newest version, and the names that the files of that version have for it.
+
+    Attributes:
+        name: Its name in this registry; empty where there is no version.
+        claimed: The names.
+    """
+
+    name: str = ""
+    claimed: frozenset[str] = frozenset()
 
 
-def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: str) -> ChosenBase:
+def claims_of(read: Callable[[str], bytes]) -> BaseClaims:
+    """Read what files say about their base; what cannot be read says nothing.
+
+    Args:
+        read: Returns the first bytes of a file, `MOST_CARD_BYTES` or less.
+    """
+    return read_claims(parse_documents({name: read(name) for name in (ADAPTER_CONFIG, MODEL_CONFIG)}), read(CARD_FILE))
+
+
+def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: NewestBase) -> ChosenBase:
     """Return the base of a folder that came by commits.
 
     Args:
@@ -62,16 +78,16 @@ def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *,
         caller: Who pushes; bases that it may not read do not exist for it.
         line: The line that is pushed to, for messages.
         folder: The folder that is pushed.
-        newest: The base of the line's newest version; empty where there is none.
+        newest: The base of the line's newest version.
 
     Raises:
         Refused: Nothing names the base, the named base is unknown here, two bases are named, or the
             config names another one than the card.
     """
-    said = claims_of(folder)
+    said = claims_of(lambda name: _head(folder / name))
     row, where = _find_named(conn, caller, line, said, newest=newest)
     if row is None:
-        return ChosenBase(newest, where)
+        return ChosenBase(newest.name, where)
     if said.trained_on:
         insisted = find_claimed(conn, caller, BaseClaim(CARD_FILE, said.trained_on)).bases
         if any(row.id in {one.id, one.full_id} for one in insisted):
@@ -83,7 +99,7 @@ def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *,
 
 
 def _find_named(
-    conn: sa.Connection, caller: Caller, line: str, said: BaseClaims, *, newest: str
+    conn: sa.Connection, caller: Caller, line: str, said: BaseClaims, *, newest: NewestBase
 ) -> tuple[BaseRow | None, str]:
     own_name = said.base or said.trained_on
     if own_name:
@@ -100,12 +116,12 @@ def _find_named(
         if len(common) == 1:
             return by_id[next(iter(common))], next(iter(leading)).where
         raise _ambiguous(line, leading, {by_id[one].name for one in common})
-    unknown = next((each for each in said.claims if not each.is_path), None)
+    unknown = next((each for each in said.claims if not each.is_path and each.name not in newest.claimed), None)
     if unknown is not None:
         raise _unknown(conn, caller, unknown)
-    if not newest:
+    if not newest.name:
         raise _silent(line, said.claims)
-    rows = base_queries.base_rows(conn, name=newest, limit=1)
+    rows = base_queries.base_rows(conn, name=newest.name, limit=1)
     return (rows[0] if rows else None), f"the newest version of {line}"
 
 
@@ -123,10 +139,14 @@ def _unknown(conn: sa.Connection, caller: Caller, named: BaseClaim) -> Refused:
     more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     here = f" (bases here: {', '.join(names[:_SHOWN])}{more})" if names else ""
     revision = f"@{named.revision}" if named.revision else ""
+    called = named.location.replace("\\", "/").rpartition("/")[2].lower()
+    meant = f"; if {called} is meant, in the front matter of README.md: deltareg: {{base: {called}}}"
+    is_named = called in names
     return _make_refusal(
         "base_mismatch",
         f"{named.where} names the base {named.name!r}{revision}, and no base here has that name or id on the hub",
-        f"deltareg base register PATH NAME --hub-id {named.name}{revision}{here}",
+        f"deltareg base register PATH {called if is_named else 'NAME'} --hub-id {named.name}{revision}"
+        f"{meant if is_named else here}",
     )
 
 

@@ -5,6 +5,7 @@ draft. A wrong commit is refused, and the draft stays as it was.
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,12 +14,23 @@ from typing import Protocol
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
 from deltareg.documents.json_values import is_object, parse_json
-from deltareg.errors import IntegrityFailure, InvalidInput, QuotaExceeded, Refused, StaleRevision
+from deltareg.documents.model_card import MOST_CARD_BYTES
+from deltareg.errors import (
+    Conflict,
+    DeltaregError,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    QuotaExceeded,
+    Refused,
+    StaleRevision,
+    Unavailable,
+)
 from deltareg.identity.left_out import is_sent
 from deltareg.identity.manifest import check_path, check_paths
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
-from deltareg.service.hub.base_evidence import ChosenBase, choose_base
+from deltareg.service.hub.base_evidence import ChosenBase, NewestBase, choose_base, claims_of
 from deltareg.service.hub.content import look_for_content
 from deltareg.service.hub.copies import find_copied
 from deltareg.service.hub.drafts import Changes, DraftState, drop_changes, find_standing, keep_changes
@@ -28,6 +40,7 @@ from deltareg.service.push.staging import MOST_BYTES, find_staged, let_go, read_
 from deltareg.service.registry import Caller, Registry
 
 MOST_FILES = 1_000
+_TRIES = 16
 _INCOMPLETE = frozenset({"empty", "missing_config"})
 _WEIGHTS, _INDEX = ".safetensors", ".safetensors.index.json"
 _INDEX_BYTES = 16 << 20
@@ -64,11 +77,14 @@ class PushedVersion:
 class PushFolder(Protocol):
     """Pushes a folder as `deltareg push` does, as the caller."""
 
-    def __call__(self, folder: Path, line: LineRef, *, base: ChosenBase, message: str) -> PushedVersion:
+    def __call__(
+        self, folder: Path, line: LineRef, *, base: ChosenBase, message: str, newest_number: int
+    ) -> PushedVersion:
         """Push the folder.
 
         Raises:
             Refused: The folder is no delta of the base.
+            StaleRevision: The newest version of the line has another number.
         """
         ...
 
@@ -99,16 +115,47 @@ def commit(
         StaleRevision: The commit is based on another commit than the current one.
         InvalidInput: The bytes of a file were never sent, or a path is malformed.
         Refused: The resulting folder is wrong, and no later commit could fix it.
+        Unavailable: Others push there all the time.
     """
-    standing = look_at_standing(registry, caller, line)
+    for _ in range(_TRIES):
+        standing = look_at_standing(registry, caller, line)
+        _check_parent(asked, standing)
+        try:
+            return _apply(registry, caller, line, asked, standing, push=push, scratch=scratch)
+        except StaleRevision:  # another commit was done first, here or at another server: apply it over that
+            _empty(scratch)
+        except (Conflict, InvalidInput, NotFound):
+            look_at_standing(registry, caller, line)  # which says so if the line was renamed meanwhile
+            raise
+    raise Unavailable(f"others push to {line} again and again", fix="push again")
+
+
+def _check_parent(asked: CommitOperations, standing: DraftState) -> None:
     if asked.parent and not standing.commit.startswith(asked.parent):
         raise StaleRevision(
             f"the commit is made over {asked.parent[:12]}, and main is {standing.commit[:12]} now",
             fix="leave parent_commit out, or take the newest",
         )
+
+
+def _apply(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    asked: CommitOperations,
+    standing: DraftState,
+    *,
+    push: PushFolder,
+    scratch: Path,
+) -> CommitOutcome:
+    """Apply a commit over a state of the line.
+
+    Raises:
+        StaleRevision: The line has another newest version meanwhile, or another draft.
+    """
     own = _changes(standing.files, _with_copies(registry, caller, line, standing, asked))
     changes = {**standing.changes, **own}
-    after = DraftState(standing.newest, standing.before, changes, standing.touched_at)
+    after = replace(standing, changes=changes)
     files = after.files
     if files == standing.files:
         return CommitOutcome(standing.commit, "nothing changed")
@@ -121,19 +168,59 @@ def commit(
         _write(registry, caller, line, after, scratch)
         lacking = _lacking_shards(scratch, files)
     if lacking:
-        return _keep_draft(registry, caller, line, own, after, lacking)
+        return _keep_draft(registry, caller, line, own, standing, after, lacking)
     base = _base(registry, caller, line, standing, scratch)
     try:
-        pushed = push(scratch, line, base=base, message=asked.message)
+        pushed = push(scratch, line, base=base, message=asked.message, newest_number=standing.newest_number)
     except Refused as refused:
         codes = {problem.code for problem in refused.problems if problem.severity == "error"}
         if not codes or not codes <= _INCOMPLETE:
             raise
-        return _keep_draft(registry, caller, line, own, after, refused.message)
-    drop_changes(registry, caller, line, changes)
+        return _keep_draft(registry, caller, line, own, standing, after, refused.message)
+    is_more = drop_changes(registry, caller, line, changes)
     let_go(registry, str(line), caller, {e.sha256 for e in changes.values() if e is not None})
+    if is_more:
+        return _apply_rest(registry, caller, line, asked, pushed, base, push=push, scratch=scratch)
+    return _describe_push(pushed, base)
+
+
+def _apply_rest(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    asked: CommitOperations,
+    pushed: PushedVersion,
+    base: ChosenBase,
+    *,
+    push: PushFolder,
+    scratch: Path,
+) -> CommitOutcome:
+    """Apply what was kept as a draft at another server while a version was made that completes it."""
+    _empty(scratch)
+    rest = look_at_standing(registry, caller, line)
+    whole = replace(rest, changes={})
+    asked_again = CommitOperations(
+        files={path: entry for path, entry in rest.changes.items() if entry is not None},
+        deleted=[path for path, entry in rest.changes.items() if entry is None],
+        message=asked.message,
+    )
+    try:
+        return _apply(registry, caller, line, asked_again, whole, push=push, scratch=scratch)
+    except DeltaregError:  # the commit itself is done; the rest stays a draft, whose next commit says what is wrong
+        return _describe_push(pushed, base)
+
+
+def _describe_push(pushed: PushedVersion, base: ChosenBase) -> CommitOutcome:
     digits = pushed.digest.removeprefix("sha256:")[:COMMIT_DIGITS]
     return CommitOutcome(digits, f"{pushed.ref} ({pushed.kind}, base {base.name}, by {base.where})")
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> DraftState:
@@ -141,6 +228,7 @@ def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Draft
 
     Raises:
         Forbidden: The caller may not push to it.
+        Unavailable: It was renamed since the request began.
     """
     # To found is to look and to lock.
     with_retry(registry.engine, lambda conn: require_push(conn, caller, on=line))
@@ -260,7 +348,13 @@ def _never_sent(path: str) -> InvalidInput:
 
 
 def _keep_draft(
-    registry: Registry, caller: Caller, line: LineRef, own: Changes, after: DraftState, lacking: str
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    own: Changes,
+    standing: DraftState,
+    after: DraftState,
+    lacking: str,
 ) -> CommitOutcome:
     """Store changes that make no delta yet as a draft; their bytes must have been sent."""
     there = {entry.sha256 for entry in after.before.values()}
@@ -269,15 +363,28 @@ def _keep_draft(
     for sha256, path in needed.items():
         if sha256 not in staged:
             raise _never_sent(path)
-    keep_changes(registry, caller, line, own)
+    keep_changes(registry, caller, line, own, over=standing)
     description = f"kept as your draft of {line}, no version yet: {lacking}"
     return CommitOutcome(after.commit, description)
 
 
 def _base(registry: Registry, caller: Caller, line: LineRef, standing: DraftState, folder: Path) -> ChosenBase:
+    claimed = _claimed_before(registry, caller, line, standing)
     with read(registry.engine) as conn:
-        newest = ""
+        newest = NewestBase()
         if standing.newest is not None:
             row = version_queries.version_by_id(conn, standing.newest.held.row_id)
-            newest = row.base_name or ""
+            newest = NewestBase(row.base_name or "", claimed)
         return choose_base(conn, caller, str(line), folder, newest=newest)
+
+
+def _claimed_before(registry: Registry, caller: Caller, line: LineRef, standing: DraftState) -> frozenset[str]:
+    """Return the names that the files of the newest version have for their base."""
+
+    def read(path: str) -> bytes:
+        entry = standing.before.get(path)
+        if entry is None or entry.size_bytes > MOST_CARD_BYTES:
+            return b""
+        return b"".join(_of_newest(registry, caller, line, standing, path))
+
+    return frozenset(claim.name for claim in claims_of(read).claims)

@@ -27,7 +27,7 @@ from deltareg.errors import BlobMissing, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.storage_map import Chunk, StorageMap
 from deltareg.service.hub.files import CommitFile, files_of, manifest_of, no_file
-from deltareg.service.hub.line_revisions import Main
+from deltareg.service.hub.main_version import Main
 from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore

@@ -13,16 +13,19 @@ import sqlalchemy as sa
 
 from deltareg.db.hub import hub_drafts as queries
 from deltareg.db.hub.rows import StagedRow
+from deltareg.db.lines.aliases import alias_of_line
 from deltareg.db.lines.deltas import namespace_id
+from deltareg.db.lines.versions import find_version_named
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage.shares import PackHolder
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.errors import NotFound
+from deltareg.errors import NotFound, StaleRevision, Unavailable
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
-from deltareg.service.hub.line_revisions import MAIN, pushes_to
-from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot, parse_repository
+from deltareg.service.hub.line_revisions import MAIN
+from deltareg.service.hub.main_version import pushes_to
+from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot, is_private, parse_repository
 from deltareg.service.push.staging import find_staged, read_staged, scope_of
 from deltareg.service.quotas.holding import within_quotas
 from deltareg.service.quotas.room import explain_room
@@ -43,12 +46,14 @@ class DraftState:
         before: The files of that version.
         changes: The changes of the draft.
         touched_at: When the draft was last stored, in microseconds since the epoch; 0 for none.
+        newest_number: The number of that version, even if its files cannot be read; 0 where there is none.
     """
 
     newest: Snapshot | None
     before: Mapping[str, CommitFile]
     changes: Changes
     touched_at: int
+    newest_number: int = 0
 
     @property
     def files(self) -> dict[str, CommitFile]:
@@ -109,7 +114,14 @@ def begin_draft(registry: Registry, caller: Caller, line: LineRef) -> bool:
 
 
 def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftState:
-    """Return the state of a line and its draft for somebody who pushes to it."""
+    """Return the state of a line and its draft for somebody who pushes to it.
+
+    Raises:
+        Unavailable: The line was renamed since the request began: its drafts went along.
+    """
+    alias = alias_of_line(conn, line.namespace, line.name)
+    if alias is not None and caller.sees(LineRef(alias.to_namespace, alias.to_name)):
+        raise Unavailable(f"{line} was renamed meanwhile", fix="push again")
     newest = find_snapshot(conn, caller, str(line), MAIN, main="newest")
     before: dict[str, CommitFile] = {}
     if isinstance(newest, Snapshot):
@@ -120,14 +132,18 @@ def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftSt
         before,
         {} if row is None else decode(row.changes),
         0 if row is None else row.touched_at,
+        _newest_number(conn, caller.current_line(line)),
     )
 
 
-def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Changes) -> None:
+def keep_changes(
+    registry: Registry, caller: Caller, line: LineRef, changes: Changes, *, over: DraftState | None = None
+) -> None:
     """Add changes to those that the draft holds already.
 
     Raises:
         Forbidden: The caller may not (any longer) push there.
+        StaleRevision: The line or the draft is not what the changes were made over, if that is given.
     """
 
     def transaction(conn: sa.Connection) -> None:
@@ -136,6 +152,9 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
             queries.add_draft(conn, str(line), caller.principal_id)
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
         assert row is not None
+        standing = find_standing(conn, caller, line)
+        if over is not None and (standing.newest_number, standing.changes) != (over.newest_number, over.changes):
+            raise StaleRevision(f"{line} has changed meanwhile", fix="push again")
         merged = {**decode(row.changes), **changes}
         queries.keep_draft(conn, row.id, encode(merged))
         digests = {entry.sha256 for entry in merged.values() if entry is not None}
@@ -146,21 +165,22 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
         with_retry(registry.engine, transaction)
 
 
-def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> None:
-    """Drop the caller's changes that a version contains now; changes that came meanwhile stay."""
+def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> bool:
+    """Drop the caller's changes that a version contains now; whether others, which came meanwhile, are left."""
 
-    def transaction(conn: sa.Connection) -> None:
+    def transaction(conn: sa.Connection) -> bool:
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
         if row is None:
-            return
+            return False
         drafted = decode(row.changes)
         remaining = {path: entry for path, entry in drafted.items() if done.get(path, ...) != entry}
         if remaining:
             queries.keep_draft(conn, row.id, encode(remaining))
         else:
             queries.end_draft(conn, row.id)
+        return bool(remaining)
 
-    with_retry(registry.engine, transaction)
+    return with_retry(registry.engine, transaction)
 
 
 def look_for_draft(registry: Registry, caller: Caller, repository: str, revision: str) -> CommitTree | None:
@@ -168,14 +188,15 @@ def look_for_draft(registry: Registry, caller: Caller, repository: str, revision
     line = parse_repository(repository)
     if line is None or caller.is_anonymous:
         return None
+    line = caller.current_line(line)
     with read(registry.engine) as conn:
         row = queries.draft(conn, str(line), caller.principal_id)
         if row is None or not _may_push(conn, caller, line):
             return None
         standing = find_standing(conn, caller, line)
+        tree = tree_of(standing, caller, line, is_private=is_private(conn, line.namespace))
     if not standing.changes and standing.newest is not None:
         return None
-    tree = tree_of(standing, caller, line)
     return tree if revision in (*_MAINS, tree.snapshot.commit) else None
 
 
@@ -191,7 +212,7 @@ def look_for_staged(
     return None if row is None else StagedContent(tree.snapshot, entry, registry.store, row)
 
 
-def tree_of(standing: DraftState, caller: Caller, line: LineRef) -> CommitTree:
+def tree_of(standing: DraftState, caller: Caller, line: LineRef, *, is_private: bool) -> CommitTree:
     """Describe a draft as a commit."""
     snapshot = Snapshot(
         repository=str(line),
@@ -202,7 +223,7 @@ def tree_of(standing: DraftState, caller: Caller, line: LineRef) -> CommitTree:
         author=caller.principal,
         message="",
         is_proven=False,
-        is_public=False,
+        is_private=is_private,
     )
     return CommitTree(snapshot, list(standing.files.values()), "", "")
 
@@ -231,6 +252,11 @@ def _entry(path: str, value: object) -> CommitFile | None:
 def _digits(standing: DraftState) -> str:
     newest = "" if standing.newest is None else standing.newest.manifest_digest
     return hashlib.sha256(f"draft {newest} {encode(standing.changes)}".encode()).hexdigest()
+
+
+def _newest_number(conn: sa.Connection, line: LineRef) -> int:
+    row = find_version_named(conn, line.namespace, line.name)
+    return 0 if row is None else row.number
 
 
 def _may_push(conn: sa.Connection, caller: Caller, line: LineRef) -> bool:

@@ -11,7 +11,7 @@ from deltareg.db.storage import proofs
 from deltareg.errors import NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.service.digest_cache import decode_manifest
-from deltareg.service.hub.line_revisions import Main
+from deltareg.service.hub.main_version import Main
 from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot
 from deltareg.service.registry import Caller, Registry
 

@@ -13,7 +13,8 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.service.describe import ref_of
-from deltareg.service.hub.line_revisions import MAIN, HubLine, Main, version_meant
+from deltareg.service.hub.line_revisions import MAIN, version_meant
+from deltareg.service.hub.main_version import HubLine, Main
 from deltareg.service.hub.snapshots import MissingContent, Snapshot, commit_of, find_repository, find_snapshot
 from deltareg.service.registry import Caller, Registry
 
@@ -58,6 +59,18 @@ def look_for_refs(registry: Registry, caller: Caller, repository: str, *, main: 
             snapshot = find_snapshot(conn, caller, repository, MAIN, main=main)
             return HubRefs([] if isinstance(snapshot, MissingContent) else [_main(snapshot)], [])
         return _refs_of(conn, caller, repo, main)
+
+
+def add_to_refs(refs: HubRefs | MissingContent, draft: Snapshot) -> HubRefs:
+    """Return the refs with somebody's own draft as `main`."""
+    known = HubRefs([], []) if isinstance(refs, MissingContent) else refs
+    return HubRefs([_main(draft), *(each for each in known.branches if each.name != MAIN)], known.tags)
+
+
+def add_to_history(commits: list[Commit] | MissingContent, draft: Snapshot) -> list[Commit]:
+    """Return a history with somebody's own draft as its newest commit."""
+    older = [] if isinstance(commits, MissingContent) else commits
+    return [Commit(draft.commit, draft.name, "", draft.author, draft.created_at), *older]
 
 
 def look_for_commits(

@@ -2,7 +2,7 @@
 
 | revision | means |
 |---|---|
-| `main` | the newest version for who may push it; for others what `prod` serves |
+| `main` | the newest version for who may push it; for others what `prod` serves (`main_version.py`) |
 | `v12`, `1.4.0` | that version |
 | `sha256:…`, or 7 and more of its digits | the version with this digest |
 | `prod`, `prod~1`, `prod#17` | what the channel serves, or served |
@@ -10,7 +10,6 @@
 """
 
 import re
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -20,33 +19,16 @@ from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
-from deltareg.service.authority.grants import Right
+from deltareg.service.hub.main_version import HubLine, Main, main_version
 from deltareg.service.lines.labels import check_labels
 from deltareg.service.registry import Caller
 from deltareg.service.resolve import find_version
-from deltareg.words import BareName
 
 MAIN = "main"
-Main = BareName
-"""What `main` is for those who only read."""
-
 _DIGITS = re.compile(r"[0-9a-f]{7,64}")
 _NUMBER = re.compile(r"v[1-9]\d{0,8}")
 _LABEL = re.compile(r"\d+\.\d+\.\d+.*")
 _HEADS = ("refs/heads/", "refs/tags/")
-
-
-@dataclass(frozen=True, slots=True)
-class HubLine:
-    """A delta that exists.
-
-    Attributes:
-        line: Its name.
-        row_id: The id of its row.
-    """
-
-    line: LineRef
-    row_id: int
 
 
 def version_meant(conn: sa.Connection, caller: Caller, delta: HubLine, revision: str, *, main: Main) -> VersionRow:
@@ -63,10 +45,9 @@ def version_meant(conn: sa.Connection, caller: Caller, delta: HubLine, revision:
         NotFound: There is no such version or channel, or the channel serves nothing.
         InvalidInput: The text is not a revision of any known form.
     """
-    for head in _HEADS:
-        revision = revision.removeprefix(head)
+    revision = plain_revision(revision)
     if revision == MAIN:
-        return _main(conn, caller, delta.line, main)
+        return main_version(conn, caller, delta, main).row
     digits = revision.removeprefix("sha256:")
     if _DIGITS.fullmatch(digits):
         version = _by_digits(conn, delta.row_id, digits)
@@ -79,6 +60,13 @@ def version_meant(conn: sa.Connection, caller: Caller, delta: HubLine, revision:
         if tagged is None:
             raise
         return tagged
+
+
+def plain_revision(revision: str) -> str:
+    """Return a revision without git's `refs/heads/` or `refs/tags/` before it."""
+    for head in _HEADS:
+        revision = revision.removeprefix(head)
+    return revision
 
 
 def is_version_name(text: str) -> bool:
@@ -98,24 +86,6 @@ def is_tag(text: str) -> bool:
     except InvalidInput:
         return False
     return True
-
-
-def pushes_to(caller: Caller, line: LineRef) -> bool:
-    """Whether `main` means the newest version for a caller: it may push to the line."""
-    return caller.may(Right.PUSH, on=line)
-
-
-def _main(conn: sa.Connection, caller: Caller, line: LineRef, main: Main) -> VersionRow:
-    if main == "newest" or pushes_to(caller, line):
-        return find_version(conn, caller, Ref(line), bare="newest")
-    try:
-        return find_version(conn, caller, Ref(line, channel="prod"), bare="prod")
-    except NotFound as error:
-        newest = find_version(conn, caller, Ref(line), bare="newest")
-        raise NotFound(
-            f"main of {line} is what {line}@prod serves, and nothing was promoted to it",
-            fix=f"deltareg promote {line}:v{newest.number} --channel prod; or name a version: v{newest.number}",
-        ) from error
 
 
 def _by_digits(conn: sa.Connection, delta_id: int, digits: str) -> VersionRow | None:

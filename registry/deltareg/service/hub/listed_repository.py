@@ -18,9 +18,10 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
 from deltareg.service.digest_cache import describe_manifest
 from deltareg.service.hub.files import CommitTree
-from deltareg.service.hub.line_revisions import Main, pushes_to
+from deltareg.service.hub.main_version import HubLine, Main, pushes_to, unpromoted_mains
+from deltareg.service.hub.outcomes import outcomes_of
 from deltareg.service.hub.snapshots import commit_of
-from deltareg.service.hub.tags import tags_of
+from deltareg.service.hub.tags import state_tags, tags_of
 from deltareg.service.lines.cards import unpack_card
 from deltareg.service.registry import Caller, Registry
 
@@ -39,7 +40,7 @@ class ListedRepository:
         author: Who pushed that version.
         created_at: When the line began, in microseconds since the epoch.
         changed_at: When that version came.
-        is_public: Whether everybody may read it.
+        is_private: Whether members alone read it.
     """
 
     line: LineRef
@@ -51,7 +52,7 @@ class ListedRepository:
     author: str
     created_at: int
     changed_at: int
-    is_public: bool
+    is_private: bool
 
 
 def describe_repositories(
@@ -63,6 +64,7 @@ def describe_repositories(
     cards = {row_id: unpack_card(raw) for row_id, raw in card_queries.cards_of(conn, ids).items()}
     hub_ids = hub_ids_of(conn, {row.base_id for row in versions.values() if row.base_id is not None})
     commits = _main_commits(conn, caller, rows, main)
+    outcomes = outcomes_of(conn, ids)
     listed: dict[int, ListedRepository] = {}
     for row in rows:
         version, card = versions[row.newest_id], cards.get(row.newest_id)
@@ -79,6 +81,12 @@ def describe_repositories(
                 hub_ids=hub_ids.get(version.base_id or 0, ()) if base else (),
                 card=card,
                 labels=version.labels,
+                states=state_tags(
+                    version.number,
+                    outcomes[version.id],
+                    is_revoked=version.revoked_at is not None,
+                    is_deprecated=bool(version.deprecation or version.line_deprecation),
+                ),
             ),
             library=library or (card.library if card is not None else ""),
             files=summary.files,
@@ -86,7 +94,7 @@ def describe_repositories(
             author=version.maker or "registry",
             created_at=row.created_at,
             changed_at=version.created_at,
-            is_public=row.visibility == "public",
+            is_private=row.visibility == "private",
         )
     return listed
 
@@ -98,13 +106,18 @@ def _manifest(conn: sa.Connection, version_id: int) -> bytes:
 def _main_commits(
     conn: sa.Connection, caller: Caller, rows: Sequence[ListedRepositoryRow], main: Main
 ) -> dict[int, str]:
-    """Return the commit that `main` is of each line, as `line_revisions` says; none where it is nothing."""
+    """Return the commit that `main` is of each line, as `main_version` says; none where it is nothing."""
     newest = {
         row.id: row.newest_id for row in rows if main == "newest" or pushes_to(caller, LineRef(row.namespace, row.name))
     }
-    others = [row.id for row in rows if row.id not in newest]
-    served = {each.delta_id: each.version for each in channel_queries.pointers(conn, others) if each.name == "prod"}
-    chosen = {**newest, **served}
+    others = {row.id: HubLine(LineRef(row.namespace, row.name), row.id) for row in rows if row.id not in newest}
+    served = {
+        each.delta_id: each.version
+        for each in channel_queries.pointers(conn, others)
+        if each.name == caller.current_channel(others[each.delta_id].line, "prod")
+    }
+    unpromoted = unpromoted_mains(conn, caller, [each for row_id, each in others.items() if row_id not in served])
+    chosen = {**newest, **served, **unpromoted}
     digests = version_queries.versions_by_ids(conn, chosen.values())
     return {row_id: commit_of(digests[version_id].manifest_digest) for row_id, version_id in chosen.items()}
 
@@ -120,6 +133,12 @@ def look_at_tags(registry: Registry, tree: CommitTree) -> tuple[list[str], Model
             card = None if document is None else unpack_card(document)
             hub_ids = hub_ids_of(conn, {base_id}).get(base_id, []) if snapshot.base and base_id else []
     tags = tags_of(
-        library=tree.library, kind=tree.kind, base=snapshot.base, hub_ids=hub_ids, card=card, labels=snapshot.labels
+        library=tree.library,
+        kind=tree.kind,
+        base=snapshot.base,
+        hub_ids=hub_ids,
+        card=card,
+        labels=snapshot.labels,
+        states=snapshot.states,
     )
     return tags, card

@@ -19,9 +19,9 @@ from deltareg.errors import InvalidInput
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.hub.hub_bases import known_bases
-from deltareg.service.hub.line_revisions import Main
 from deltareg.service.hub.listed_repository import ListedRepository, describe_repositories
-from deltareg.service.hub.tags import BASE_MODEL_TAG, BASE_TAG, has_tags, plain_tag
+from deltareg.service.hub.main_version import Main
+from deltareg.service.hub.tags import BASE_MODEL_TAG, BASE_TAG, has_tags, is_state_tag, plain_tag
 from deltareg.service.lines.terms import base_term, kind_term, words_of
 from deltareg.service.paging import cursor_at, read_cursor
 from deltareg.service.registry import Caller, Registry
@@ -120,7 +120,7 @@ def _terms(conn: sa.Connection, caller: Caller, tag: str) -> list[list[str]] | N
         if tag.startswith(prefix):
             bases = known_bases(conn, caller, tag.removeprefix(prefix), also_registered=True).bases
             return [[base_term(row.id) for row, _ in bases]] if bases else []
-    if tag in _WRITERS:
+    if tag in _WRITERS or is_state_tag(tag):
         return None
     for prefix in _CLAIMED:
         tag = tag.removeprefix(prefix)

@@ -5,7 +5,7 @@ unknown, without an error code, they continue with their cache. They need that f
 are not here, because one address serves a whole process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,11 +24,15 @@ from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import Base, Namespace
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
-from deltareg.service.describe import proof_of, ref_of
+from deltareg.service.describe import deprecation_of, proof_of, ref_of
 from deltareg.service.hub.hub_bases import RepositoryBases, choose_base, is_recorded, known_bases
-from deltareg.service.hub.line_revisions import HubLine, Main, version_meant
+from deltareg.service.hub.line_revisions import MAIN, plain_revision, version_meant
+from deltareg.service.hub.main_version import HubLine, Main, main_version, newest_passed
+from deltareg.service.hub.outcomes import HubOutcome, outcomes_of, tell_outcome
+from deltareg.service.hub.tags import state_tags
 from deltareg.service.lines.revoked import tell_revocation
 from deltareg.service.registry import Caller, Registry
+from deltareg.wire import Deprecation
 
 COMMIT_DIGITS = 40
 What = Literal["anything", "repository", "revision", "file"]
@@ -63,11 +67,12 @@ class Snapshot:
         author: Who sent it.
         message: The message of its push.
         is_proven: Whether somebody other than the sender has decoded all stored bytes.
-        is_public: Whether everybody may read it.
+        is_private: Whether members of its namespace alone read it.
         base: The name of the version's base; empty if the caller may not know it.
         warning: A warning for whoever downloads it; mostly empty.
         of_hub: The commit by which it was requested, if that is a commit of the hub; else empty.
         labels: The labels of the version.
+        states: Tags of what the registry knows of the version: its number, how its checks went.
     """
 
     repository: str
@@ -78,11 +83,12 @@ class Snapshot:
     author: str
     message: str
     is_proven: bool
-    is_public: bool
+    is_private: bool
     base: str = ""
     warning: str = ""
     of_hub: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    states: Sequence[str] = ()
 
     @property
     def commit(self) -> str:
@@ -127,8 +133,10 @@ def find_snapshot(
         return target
     try:
         if isinstance(target, HubLine):
-            version = version_meant(conn, caller, target, revision, main=main)
-            return _of_version(conn, caller, version)
+            if plain_revision(revision) == MAIN:
+                meant = main_version(conn, caller, target, main)
+                return _of_version(conn, caller, meant.row, reason=meant.reason)
+            return _of_version(conn, caller, version_meant(conn, caller, target, revision, main=main))
         of_hub = revision if is_recorded(target, revision) else ""
         row = choose_base(target, revision)
         return _of_base(conn, caller, row, target.repository, of_hub=of_hub)
@@ -184,11 +192,12 @@ def _unknown(caller: Caller, repository: str) -> NotFound:
     )
 
 
-def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow) -> Snapshot:
+def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow, *, reason: str = "") -> Snapshot:
     refuse_deleted(row)
     refuse_corrupt(conn, caller, PackHolder(row.id), ref_of(row))
     base = row.base_name or ""
-    warning = "" if row.revoked_at is None else f"{ref_of(row)} is {tell_revocation(conn, row)}"
+    outcome = outcomes_of(conn, [row.id])[row.id]
+    deprecation = deprecation_of(row.deprecation or row.line_deprecation)
     return Snapshot(
         repository=f"{row.namespace}/{row.line}",
         held=PackHolder(row.id),
@@ -198,11 +207,30 @@ def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow) -> Snapsho
         author=row.maker or "registry",
         message=row.message,
         is_proven=proof_of(row) == "proven",
-        is_public=_is_public(conn, row.namespace),
+        is_private=is_private(conn, row.namespace),
         base=base if base and caller.may(Right.READ, on=Base(base)) else "",
-        warning=warning,
+        warning="; ".join(text for text in (reason, *_warnings(conn, row, outcome, deprecation)) if text),
         labels=row.labels,
+        states=state_tags(
+            row.number, outcome, is_revoked=row.revoked_at is not None, is_deprecated=deprecation is not None
+        ),
     )
+
+
+def _warnings(
+    conn: sa.Connection, row: VersionRow, outcome: HubOutcome, deprecation: Deprecation | None
+) -> Iterator[str]:
+    """Yield what whoever takes a version should know of it, and what to take instead."""
+    if row.revoked_at is not None:
+        yield f"{ref_of(row)} is {tell_revocation(conn, row)}"
+    if outcome == "fail":
+        yield f"{ref_of(row)} {tell_outcome(outcome)}"
+    if deprecation is not None:
+        instead = f"; use {deprecation.successor}" if deprecation.successor else ""
+        yield f"{ref_of(row)} is deprecated by {deprecation.actor}: {deprecation.reason}{instead}"
+    if row.revoked_at is not None or outcome == "fail":
+        number = newest_passed(conn, row.delta_id)
+        yield f"the newest that passed is v{number}" if number is not None else ""
 
 
 def _of_base(conn: sa.Connection, caller: Caller, row: BaseRow, repository: str, *, of_hub: str) -> Snapshot:
@@ -218,11 +246,12 @@ def _of_base(conn: sa.Connection, caller: Caller, row: BaseRow, repository: str,
         author=row.maker or "registry",
         message="",
         is_proven=proof_of(row) == "proven",
-        is_public=namespace is not None and _is_public(conn, namespace),
+        is_private=namespace is not None and is_private(conn, namespace),
         of_hub=of_hub,
     )
 
 
-def _is_public(conn: sa.Connection, namespace: str) -> bool:
+def is_private(conn: sa.Connection, namespace: str) -> bool:
+    """Whether members of a namespace alone read what is in it; whoever has a token reads what is internal."""
     row = namespaces.namespace_row(conn, namespace)
-    return row is not None and row.visibility == "public"
+    return row is not None and row.visibility == "private"

@@ -8,13 +8,15 @@ from deltareg.db.channels import channels as channel_queries
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.session import read
+from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, InvalidInput, NotFound
-from deltareg.refs import LineRef, Ref
+from deltareg.refs import LineRef, Ref, parse_semver
+from deltareg.service.access.founding import require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import ref_of
-from deltareg.service.hub.line_revisions import MAIN, HubLine, is_semver, is_tag, is_version_name, version_meant
-from deltareg.service.lines.details import change_version
+from deltareg.service.hub.line_revisions import MAIN, is_semver, is_tag, is_version_name, version_meant
+from deltareg.service.hub.main_version import HubLine
+from deltareg.service.lines.details import change_details, change_version
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.wire import VersionChange
@@ -31,22 +33,24 @@ def add_tag(registry: Registry, caller: Caller, line: LineRef, revision: str, ta
         InvalidInput: The tag is the name of something else, or cannot be a label.
         Conflict: The line has the tag already, or the version another semantic version.
     """
-    with read(registry.engine) as conn:
-        delta = _find_line(conn, caller, line)
+
+    def transaction(conn: sa.Connection) -> None:
+        require_push(conn, caller, on=line)  # a line that is still a draft has no version, which is what is said then
+        delta = HubLine(line, find_line(conn, caller, line, lock=True).id)  # of two that put it on two, one does
         version = version_meant(conn, caller, delta, revision, main="newest")
         if tag in {f"v{version.number}", version.semver}:
             raise Conflict(f"{ref_of(version)} is called {tag} already")
-        if is_semver(tag):
-            change = VersionChange(semver=tag)
-        else:
+        if not is_semver(tag):
             _check_tag(conn, delta, tag)
-            change = VersionChange(labels={tag: ""})
         for other in _versions_with(conn, delta, tag):
             raise Conflict(
                 f"{tag[:80]} is on {ref_of(other)} already",
                 fix=f"take it from there first: deltareg label rm {ref_of(other)} {tag[:80]}",
             )
-    change_version(registry, caller, Ref(line, version=version.number), change)
+        semver, labels = (parse_semver(tag), {}) if is_semver(tag) else (None, {tag: ""})
+        change_details(conn, caller, version, semver=semver, message=None, labels=labels)
+
+    with_retry(registry.engine, transaction)
 
 
 def remove_tag(registry: Registry, caller: Caller, line: LineRef, tag: str) -> None:

@@ -4,8 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from deltareg.documents.model_card import ModelCard
+from deltareg.service.hub.outcomes import HubOutcome
 
 BASE_TAG, BASE_MODEL_TAG = "base:", "base_model:"
+_VERSION_TAG, _VERDICT_TAG = "version:", "verdict:"
+_REVOKED, _DEPRECATED = "revoked", "deprecated"
 _RELATION = re.compile(r"base_model:(?:adapter|finetune|merge|quantized):")
 
 
@@ -17,6 +20,7 @@ def tags_of(
     hub_ids: Iterable[str] = (),
     card: ModelCard | None = None,
     labels: Mapping[str, str] | None = None,
+    states: Iterable[str] = (),
 ) -> list[str]:
     """Return all tags of a version, each once.
 
@@ -27,10 +31,22 @@ def tags_of(
         hub_ids: The ids that this base has on the hub.
         card: Its card, if it has one.
         labels: Its labels.
+        states: What `state_tags` gave for it.
     """
     facts = [library, kind, f"{BASE_TAG}{base}" if base else "", *(f"{BASE_MODEL_TAG}{each}" for each in hub_ids)]
-    texts = [*facts, *(() if card is None else _claims(card)), *_label_tags(labels or {})]
+    texts = [*facts, *states, *(() if card is None else _claims(card)), *_label_tags(labels or {})]
     return list(dict.fromkeys(text for text in texts if text))
+
+
+def state_tags(number: int, outcome: HubOutcome, *, is_revoked: bool, is_deprecated: bool) -> list[str]:
+    """Return the tags of what the registry knows of a version, such as `version:v3` and `verdict:pass`."""
+    states = [f"{_VERSION_TAG}v{number}", f"{_VERDICT_TAG}{outcome}"]
+    return states + [tag for tag, is_so in ((_REVOKED, is_revoked), (_DEPRECATED, is_deprecated)) if is_so]
+
+
+def is_state_tag(tag: str) -> bool:
+    """Whether a tag may be one of `state_tags`, which are not among search terms."""
+    return tag.startswith((_VERSION_TAG, _VERDICT_TAG)) or tag in {_REVOKED, _DEPRECATED}
 
 
 def plain_tag(tag: str) -> str:

@@ -31,7 +31,7 @@ from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
 from deltareg.documents.json_values import is_object
 from deltareg.documents.model_card import ModelCard
-from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, StaleRevision
 from deltareg.identity.base_claims import read_claims
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.pack_spans import cold_bytes
@@ -88,6 +88,7 @@ def complete_upload(
             kept.
         UploadClosed: The upload was aborted, or a pack that it relied on is gone: push again.
         OverQuota: There would be more than a quota allows; nothing is kept.
+        StaleRevision: The newest version of the line is another than `if_newest`; nothing is kept.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
@@ -125,11 +126,15 @@ def complete_upload(
         line = LineRef.parse(locked.target)
         delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
         with within_quotas(conn, locked.scope, caller.principal_id) as accounts:
-            info = _commit(conn, caller, locked, stored)
+            info = _commit(conn, caller, locked, stored, if_newest=request.if_newest)
         return info.model_copy(update={"notes": near_notes(conn, accounts)})
 
-    with give_up_when_over(upload_id, registry, caller):
-        info = with_retry(registry.engine, transaction)
+    try:
+        with give_up_when_over(upload_id, registry, caller):
+            info = with_retry(registry.engine, transaction)
+    except StaleRevision:  # what is pushed instead has another manifest
+        abort_upload(registry, caller, upload_id)
+        raise
     return _with_alike(registry, caller, info, manifest, base)
 
 
@@ -218,7 +223,9 @@ def _base_meant(conn: sa.Connection, caller: Caller, upload: UploadRow, manifest
     return row
 
 
-def _commit(conn: sa.Connection, caller: Caller, upload: UploadRow, stored: _Stored) -> UploadInfo:
+def _commit(
+    conn: sa.Connection, caller: Caller, upload: UploadRow, stored: _Stored, *, if_newest: int | None
+) -> UploadInfo:
     """Make a version of an upload that is locked."""
     if upload.state == "complete":  # by another request of the same push, meanwhile
         row = version_queries.version_by_id(conn, present(upload.version_id))
@@ -232,6 +239,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload: UploadRow, stored: _Sto
         queries.close_upload(conn, upload.id, state="complete", version_id=existing.id)
         existing = _say_again(conn, caller, upload, version_queries.version_by_id(conn, existing.id))
         return _answer(conn, upload, existing, created=False)
+    _check_newest(conn, delta, upload.target, if_newest)
     pack_ids = adopt_packs(conn, caller, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
@@ -251,6 +259,22 @@ def _commit(conn: sa.Connection, caller: Caller, upload: UploadRow, stored: _Sto
     subject = f"{row.namespace}/{row.line}:v{row.number}"
     caller.record(conn, Action.VERSION_PUSH, subject, on=line_of(row), before=None, after=after)
     return info
+
+
+def _check_newest(conn: sa.Connection, delta: LineRow, line: str, wanted: int | None) -> None:
+    """Check that the newest version of a locked line has a number, where that is asked for.
+
+    Raises:
+        StaleRevision: It has another one.
+    """
+    if wanted is None:
+        return
+    newest = version_queries.find_version(conn, delta.id)
+    number = 0 if newest is None else newest.number
+    if number != wanted:
+        raise StaleRevision(
+            f"the newest version of {line} is v{number}, not v{wanted}", fix="look again, and push again"
+        )
 
 
 def _say_again(conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow) -> VersionRow:
