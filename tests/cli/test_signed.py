@@ -17,6 +17,7 @@ from deltareg.signing.statement import PAYLOAD_TYPE
 from deltareg.wire import LeaseRequest
 from tests.fixtures.registries import report
 from tests.service import rows
+from tests.signers import key_of
 
 REF = "team/lora:v1"
 
@@ -94,7 +95,7 @@ def test_a_file_that_was_changed_or_whose_key_is_not_trusted_does_not_hold(ana, 
 
 def test_keys_are_pinned_at_the_first_use_and_new_ones_only_when_it_is_said(ana, local_registry):
     assert ana("verdict", "verify", REF).status == 0
-    key = SigningKey.generate()
+    key = key_of("new")
     client = local_registry.client(("read", "push", "admin"), principal="boss")
     client.keys.enrol("new", str(key.public), host="rack-7")
     judge_as(local_registry, client, "new", key)
@@ -121,7 +122,7 @@ def test_the_gate_is_not_believed_about_a_verdict_that_nobody_signed(ana, local_
 
 def judge_as(server, client, name, key):
     """Let another worker judge the version, whose key is new."""
-    token = server.token("read", "verify", principal=name, kind="ci")
+    token = server.token("read", "verify", principal=name, kind="wrk")
     with WorkerClient(server._config(token), key=key) as worker:
         client.verify(REF, again=True)
         grant = worker.lease(LeaseRequest(worker=name))

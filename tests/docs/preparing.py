@@ -163,7 +163,8 @@ def follow(desk: Desk) -> None:
 
 
 def gate_ci(desk: Desk) -> None:
-    """Lay a base and what a pipeline trained."""
+    """Lay a base, a namespace and what a pipeline trained."""
+    desk.client.namespaces.create("team")
     adapters(desk, "out/adapter")
     desk.terminal.environ["COMMIT"] = "4f0c9a7"
 
