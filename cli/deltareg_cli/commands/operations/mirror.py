@@ -201,12 +201,19 @@ def run(invocation: Invocation, name: str | None, *, now: bool) -> int:
 @click.argument("folder", type=click.Path(path_type=Path), help="The folder; one that is there is brought up to date.")
 @_scope
 @click.pass_obj
-def save(invocation: Invocation, folder: Path, scope: tuple[str, ...]) -> None:
-    """Write what a mirror would bring into a folder."""
-    versions = invocation.client.mirrors.save(folder, scope)
-    facts = FactsBlock([("versions", f"{versions:,}"), ("there", f"deltareg mirror load {folder}")])
-    document = {"folder": str(folder), "versions": versions}
-    invocation.output.show(CommandResult(document, [TitleBlock(str(folder)), facts], [str(folder)]))
+def save(invocation: Invocation, folder: Path, scope: tuple[str, ...]) -> int:
+    """Write what a mirror would bring into a folder.
+
+    What its versions were made from and stand on comes along, also from outside of --of. Ends with 5
+    if something could not come; the rest is in the folder.
+    """
+    saved = invocation.client.mirrors.save(folder, scope)
+    facts = FactsBlock([("versions", f"{saved.versions:,}"), ("there", f"deltareg mirror load {folder}")])
+    document = {"folder": str(folder), "versions": saved.versions, "left": saved.left}
+    told = [f"not saved: {text}" for text in saved.left]
+    blocks: list[Block] = [TitleBlock(str(folder)), facts, *([LinesBlock(told)] if told else [])]
+    invocation.output.show(CommandResult(document, blocks, [str(folder)]))
+    return 5 if saved.left else 0
 
 
 @command("load", Example("what came", "deltareg mirror load ./bundle"), see_also=("mirror save",), is_resumable=True)

@@ -12,14 +12,16 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from deltareg.client.mirror.source import MirrorDocuments, MirrorSource
+from deltareg.client.mirror.source import MirrorDocuments, MirrorSource, check_manifest, refuse_unshown, refuse_unsound
 from deltareg.digest import Digest
-from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.errors import Blocked, Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.storage_map import StorageMap
+from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, ReferrerAdd, VersionInfo
 
 FORMAT = "deltareg-bundle-1"
@@ -28,32 +30,103 @@ _BASES = TypeAdapter(dict[str, BaseInfo])
 _SIGNED = TypeAdapter(list[ReferrerAdd])
 
 
-def write_bundle(source: MirrorSource, folder: Path) -> int:
-    """Write a bundle, or bring one up to date; return how many versions it has.
+@dataclass(frozen=True, slots=True)
+class BundleReport:
+    """What a bundle has.
 
-    What is there is not fetched again, so a bundle that was cut short goes on.
+    Attributes:
+        versions: How many versions.
+        left: What did not come into it, and why.
+    """
+
+    versions: int
+    left: list[str]
+
+
+def write_bundle(source: MirrorSource, folder: Path) -> BundleReport:
+    """Write a bundle, or bring one up to date.
+
+    What its versions stand on comes along, also from outside of what is mirrored. What is there is not fetched again,
+    so a bundle that was cut short goes on.
     """
     for part in ("documents", "packs", "signed"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    lines: dict[str, list[VersionInfo]] = {}
-    bases: dict[str, BaseInfo] = {}
+    writer = _Writer(source, folder)
     for line in source.lines():
-        lines[line] = [one for one in source.versions(line) if one.proof != "corrupt"]
-        for version in lines[line]:
-            _keep(folder, version.digest, source.documents(version), source, of=version.ref)
-            signed = _SIGNED.dump_json(list(source.evidence(version)))
-            _write(folder / "signed" / f"{_hex(version.digest)}.json", signed)
-            if version.base.name not in bases:
-                base = bases[version.base.name] = source.base(version.base.name)
-                _keep(folder, base.manifest_digest, source.base_documents(base), source, of=f"base:{base.name}")
+        for version in source.versions(line):
+            writer.take(version)
     document = {
         "format": FORMAT,
         "where": source.where,
-        "lines": _VERSIONS.dump_python(lines, mode="json"),
-        "bases": _BASES.dump_python(bases, mode="json"),
+        "lines": _VERSIONS.dump_python(writer.lines(), mode="json"),
+        "bases": _BASES.dump_python(writer.bases, mode="json"),
     }
     _write(folder / "bundle.json", json.dumps(document).encode())
-    return sum(map(len, lines.values()))
+    return BundleReport(len(writer.versions), writer.left)
+
+
+class _Writer:
+    """What a bundle has got so far."""
+
+    def __init__(self, source: MirrorSource, folder: Path) -> None:
+        self._source, self._folder = source, folder
+        self._tried: dict[str, str] = {}  # by name: why it did not come; empty if it did
+        self.versions: list[VersionInfo] = []
+        self.bases: dict[str, BaseInfo] = {}
+
+    @property
+    def left(self) -> list[str]:
+        """What did not come, and why."""
+        return [f"{ref}: {why}" for ref, why in self._tried.items() if why]
+
+    def lines(self) -> dict[str, list[VersionInfo]]:
+        """Return the versions by their lines, oldest first."""
+        lines: dict[str, list[VersionInfo]] = {line: [] for line in self._source.lines()}
+        for version in sorted(self.versions, key=lambda one: one.version):
+            lines.setdefault(f"{version.namespace}/{version.name}", []).append(version)
+        return lines
+
+    def take(self, version: VersionInfo) -> str:
+        """Take a version with all that it stands on; return why it did not come, empty if it did."""
+        if version.ref not in self._tried:
+            self._tried[version.ref] = "it stands on itself there"
+            try:
+                if not version.is_revoked:  # of one that is, the name comes, so that it is revoked at the target, too
+                    self._keep_version(version)
+                why = ""
+            except (Blocked, Conflict, Forbidden, NotFound) as error:
+                why = error.message
+            self._tried[version.ref] = why
+            if not why:
+                signed = _SIGNED.dump_json(list(self._source.evidence(version)))
+                _write(self._folder / "signed" / f"{_hex(version.digest)}.json", signed)
+                self.versions.append(version)
+        return self._tried[version.ref]
+
+    def _keep_version(self, version: VersionInfo) -> None:
+        refuse_unsound(version)
+        documents = self._source.documents(version)
+        manifest = check_manifest(documents.manifest, version.digest, of=version.ref, where=self._source.where)
+        digests = [str(parent) for parent in manifest.parents]
+        parents = self._source.parents(version, digests)
+        for parent in parents:
+            self._keep_below(parent)
+        refuse_unshown(digests, parents, where=self._source.where)
+        base = self.bases.get(version.base.name) or self._source.base(version.base.name)
+        if base.version is not None:
+            self._keep_below(self._source.version(base.version))
+        if version.base.name not in self.bases:
+            name = f"base:{base.name}"
+            base_documents = self._source.base_documents(base)
+            check_manifest(base_documents.manifest, base.manifest_digest, of=name, where=self._source.where)
+            _keep(self._folder, base.manifest_digest, base_documents, self._source, of=name)
+            self.bases[version.base.name] = base
+        _keep(self._folder, version.digest, documents, self._source, of=version.ref)
+
+    def _keep_below(self, below: VersionInfo) -> None:
+        why = self.take(below) or ("it is revoked there" if below.is_revoked else "")
+        if why:
+            raise Conflict(f"it stands on {below.ref} ({below.digest}), which did not come: {why}")
 
 
 class BundleSource:
@@ -93,8 +166,24 @@ class BundleSource:
         """Return the documents of a version."""
         return self._documents(version.digest)
 
+    def version(self, ref: str) -> VersionInfo:
+        """Show a version."""
+        for version in self.versions(str(Ref.parse(ref).line)):
+            if version.ref == ref:
+                return version
+        raise NotFound(f"{ref} is not in the bundle")
+
+    def parents(self, version: VersionInfo, digests: Sequence[str]) -> Sequence[VersionInfo]:
+        """List the versions that a version was made from."""
+        own = [one for line in self._lines.values() for one in line if one.namespace == version.namespace]
+        own.sort(key=lambda one: one.name != version.name)
+        found = {one.digest: one for one in reversed(own)}
+        return [found[digest] for digest in digests if digest in found]
+
     def base(self, name: str) -> BaseInfo:
         """Show a base."""
+        if name not in self._bases:
+            raise NotFound(f"the base {name} is not in the bundle")
         return self._bases[name]
 
     def base_documents(self, base: BaseInfo) -> MirrorDocuments:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from deltareg.client.asking.resolving import version_path
 from deltareg.client.context import Context
-from deltareg.client.mirror.source import MirrorSource, RegistrySource
+from deltareg.client.mirror.source import MirrorSource, RegistrySource, check_manifest, refuse_unshown, refuse_unsound
 from deltareg.client.paging import walk
 from deltareg.errors import BadSignature, Blocked, Conflict, DeltaregError, Forbidden, NotFound, Refused, UploadClosed
 from deltareg.identity.storage_map import StorageMap
@@ -34,6 +34,8 @@ from deltareg.wire import (
 )
 
 _TRIES = 3
+_LEAVES = (Blocked, Conflict, Forbidden, NotFound, Refused)
+"""What keeps one version from coming, and no other."""
 _Base = tuple[str, str]
 Done = TypeVar("Done", UploadInfo, BaseInfo)
 
@@ -76,16 +78,10 @@ def bring(context: Context, source: MirrorSource) -> MirrorReport:
         Unavailable: One of the two does not answer; run it again.
     """
     run = _Run(context, source)
-    report = run.report
-    while True:
-        came = len(report.brought)
-        report.there, report.left = 0, []
-        for line in source.lines():
-            run.bring_line(line)
-        if not report.left or len(report.brought) == came:
-            report.there -= came
-            report.conflicts = list(dict.fromkeys(report.conflicts))
-            return report
+    for line in source.lines():
+        run.bring_line(line)
+    run.report.conflicts = list(dict.fromkeys(run.report.conflicts))
+    return run.report
 
 
 class _Run:
@@ -94,39 +90,64 @@ class _Run:
     def __init__(self, context: Context, source: MirrorSource) -> None:
         self._context, self._api, self._source = context, context.api, source
         self._bases: dict[_Base, str] | None = None
-        self._names: dict[str, str] = {}  # by digest: a version's name at the target
+        self._here: dict[str, dict[str, VersionInfo]] = {}  # by line, then by digest: what the target has
+        self._gone: dict[str, set[str]] = {}  # by line: what was deleted there
+        self._begun: set[str] = set()  # by their names at the source
+        self._seen: set[str] = set()
         self.report = MirrorReport(source.where, context.config.server)
 
     def bring_line(self, line: str) -> None:
         """Bring what is missing of a line."""
         line = str(LineRef.parse(line))  # the source says it, and it becomes part of an address
-        here = {version.digest: version for version in self._versions(line)}
-        self._names.update({digest: version.ref for digest, version in here.items()})
-        offered = self._source.versions(line)
-        is_missing = any(version.digest not in here for version in offered)
-        gone = self._find_deleted(line, {version.version for version in here.values()}) if is_missing else set[str]()
-        for version in offered:
-            if version.digest in gone:
-                self._leave(version, "it was deleted here")
-                continue
+        for version in self._source.versions(line):
             try:
-                self._bring_one(line, version, here)
-            except (Blocked, Conflict, Forbidden, NotFound, Refused) as error:
+                self._bring_one(line, version)
+            except _LEAVES as error:
                 self._leave(version, error.message)
 
-    def _bring_one(self, line: str, version: VersionInfo, here: dict[str, VersionInfo]) -> None:
+    def _bring_one(self, line: str, version: VersionInfo) -> VersionInfo:
+        """Bring a version unless it is there; return it as the target has it."""
+        here = self._at_target(line)
         own = here.get(version.digest)
         if own is None:
-            own = self._bring_version(line, version, here)
-            self._names[version.digest] = own.ref
+            if version.digest in self._deleted(line):
+                raise Conflict("it was deleted here")
+            own = here[version.digest] = self._bring_version(line, version, here)
             self.report.brought.append(own.ref)
-        else:
+        elif version.ref not in self._seen:
             self.report.there += 1
+        if version.ref in self._seen:
+            return own
+        self._seen.add(version.ref)
         if own.version != version.version:
             other = next((one for one in here.values() if one.version == version.version), None)
             self._tell_conflict(version, own, other)
         self._bring_evidence(version, own)
         self._revoke(version, own)
+        return own
+
+    def _at_target(self, line: str) -> dict[str, VersionInfo]:
+        """Return what the target has of a line, by digest."""
+        if line not in self._here:
+            self._here[line] = {version.digest: version for version in self._versions(line)}
+        return self._here[line]
+
+    def _deleted(self, line: str) -> set[str]:
+        if line not in self._gone:
+            numbers = {version.version for version in self._at_target(line).values()}
+            self._gone[line] = self._find_deleted(line, numbers)
+        return self._gone[line]
+
+    def _bring_below(self, below: VersionInfo) -> str:
+        """Bring what a version stands on, which need not be part of what is mirrored; return its name here.
+
+        Raises:
+            Conflict: It cannot come. The message says why.
+        """
+        try:
+            return self._bring_one(str(Ref.parse(below.ref).line), below).ref
+        except _LEAVES as error:
+            raise Conflict(f"it stands on {below.ref} ({below.digest}), which did not come: {error.message}") from error
 
     def _versions(self, line: str) -> Iterator[VersionInfo]:
         path = f"/deltas/{line}/versions"
@@ -161,11 +182,15 @@ class _Run:
         return None
 
     def _bring_version(self, line: str, version: VersionInfo, here: dict[str, VersionInfo]) -> VersionInfo:
-        if version.proof == "corrupt":
-            raise Conflict("its bytes are corrupt there")
-        if version.is_revoked:
-            raise Conflict("it is revoked there")
+        refuse_unsound(version)
+        if version.ref in self._begun:
+            raise Conflict("it stands on itself there")
+        self._begun.add(version.ref)
         documents = self._source.documents(version)
+        manifest = check_manifest(documents.manifest, version.digest, of=version.ref, where=self._source.where)
+        digests = [str(parent) for parent in manifest.parents]
+        shown = self._source.parents(version, digests)
+        parents = [self._bring_below(parent) for parent in shown]
         base = self._bring_base(version)
         request = request_of(
             UploadOpen,
@@ -178,8 +203,13 @@ class _Run:
             base=base,
             base_identity=version.base.identity,
             base_claim=version.base_claim or None,
+            parents=parents,
         )
-        return self._send_version(request, documents.storage, of=version.ref)
+        try:
+            return self._send_version(request, documents.storage, of=version.ref)
+        except Refused:
+            refuse_unshown(digests, shown, where=self._source.where)
+            raise
 
     def _bring_base(self, version: VersionInfo) -> str:
         """Return the name of a version's base at the target, which gets it if it has none such."""
@@ -198,13 +228,9 @@ class _Run:
     def _send_base(self, base: BaseInfo) -> str:
         target = base.name
         if base.version is not None:  # its name at the target is that of the version that it is
-            stands_on = next(
-                one for one in self._source.versions(str(Ref.parse(base.version).line)) if one.ref == base.version
-            )
-            if stands_on.digest not in self._names:
-                raise Conflict(f"{base.version}, which it stands on, is not mirrored")
-            target = self._names[stands_on.digest]
+            target = self._bring_below(self._find_below(base))
         documents = self._source.base_documents(base)
+        check_manifest(documents.manifest, base.manifest_digest, of=f"base:{base.name}", where=self._source.where)
         request = request_of(
             UploadOpen,
             subject="base",
@@ -221,6 +247,14 @@ class _Run:
         if upload.base is not None:
             return upload.base.name
         return self._end(upload, "complete-base", documents.storage, BaseInfo).name
+
+    def _find_below(self, base: BaseInfo) -> VersionInfo:
+        ref = base.version or ""
+        try:
+            return self._source.version(ref)
+        except (NotFound, Forbidden) as error:
+            where = self._source.where
+            raise Conflict(f"it stands on {ref}, which {where} does not show; bring that version first") from error
 
     def _send_version(self, request: UploadOpen, storage: bytes, *, of: str) -> VersionInfo:
         """Send a version, again if the upload is given up meanwhile."""

@@ -1,7 +1,8 @@
 """Where a mirror's versions come from: a registry over HTTP. A bundle answers the same questions from a folder."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -10,10 +11,22 @@ from deltareg.client.context import Context
 from deltareg.client.paging import walk
 from deltareg.client.trust.kept_signature import fetch_signed, list_signed
 from deltareg.client.trust.verified import envelope_of
-from deltareg.errors import IntegrityFailure, NotFound
+from deltareg.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
+from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.signing.keys import PublicKey
-from deltareg.wire import Answer, BaseInfo, KeyInfo, LineInfo, Page, ReferrerAdd, VerdictInfo, VersionInfo, request_of
+from deltareg.wire import (
+    Answer,
+    BaseInfo,
+    KeyInfo,
+    LineInfo,
+    Page,
+    ReferrerAdd,
+    VerdictInfo,
+    VersionDetail,
+    VersionInfo,
+    request_of,
+)
 
 Item = TypeVar("Item", bound=Answer)
 
@@ -29,6 +42,42 @@ class MirrorDocuments:
 
     manifest: bytes
     storage: bytes
+
+
+def check_manifest(raw: bytes, digest: str, *, of: str, where: str) -> Manifest:
+    """Read the manifest that a source gave for a digest.
+
+    Raises:
+        IntegrityFailure: It is another one.
+    """
+    if str(Manifest.digest_of(raw)) != digest:
+        raise IntegrityFailure(
+            f"{where} gave another manifest than that of {of}, {digest[:19]}…", fix="ask who runs it; nothing was taken"
+        )
+    return Manifest.decode(raw)
+
+
+def refuse_unsound(version: VersionInfo) -> None:
+    """Refuse a version that no mirror brings.
+
+    Raises:
+        Conflict: Its source calls it revoked or corrupt.
+    """
+    if version.proof == "corrupt":
+        raise Conflict("its bytes are corrupt there")
+    if version.is_revoked:
+        raise Conflict("it is revoked there")
+
+
+def refuse_unshown(digests: Iterable[str], parents: Iterable[VersionInfo], *, where: str) -> None:
+    """Refuse a version that was made from one that its source does not show.
+
+    Raises:
+        Conflict: The message names the digest, and from where it may be brought.
+    """
+    missing = sorted({*digests} - {parent.digest for parent in parents})
+    if missing:
+        raise Conflict(f"it was made from {missing[0]}, which {where} does not show; bring that version first")
 
 
 class MirrorSource(Protocol):
@@ -49,6 +98,25 @@ class MirrorSource(Protocol):
 
     def documents(self, version: VersionInfo) -> MirrorDocuments:
         """Return the documents of a version."""
+        ...
+
+    def version(self, ref: str) -> VersionInfo:
+        """Show a version, also one outside of what is mirrored.
+
+        Raises:
+            NotFound: There is none such, or it is not shown to this token.
+        """
+        ...
+
+    def parents(self, version: VersionInfo, digests: Sequence[str]) -> Sequence[VersionInfo]:
+        """List the versions that a version was made from, also those outside of what is mirrored.
+
+        What the source does not have, or does not show, is left out.
+
+        Args:
+            version: The version.
+            digests: What its manifest names.
+        """
         ...
 
     def base(self, name: str) -> BaseInfo:
@@ -105,9 +173,26 @@ class RegistrySource:
         path = version_path(Ref.parse(version.ref))
         return MirrorDocuments(self._get(f"{path}/manifest"), self._get(f"{path}/storage"))
 
+    def version(self, ref: str) -> VersionInfo:
+        """Show a version."""
+        return self._context.api.get(version_path(Ref.parse(ref)), VersionDetail)
+
+    def parents(self, version: VersionInfo, digests: Sequence[str]) -> Sequence[VersionInfo]:
+        """List the versions that a version was made from."""
+        if not digests:
+            return []
+        found: list[VersionInfo] = []
+        for ref in self._context.api.get(version_path(Ref.parse(version.ref)), VersionDetail).parents:
+            with suppress(NotFound, Forbidden):
+                found.append(self.version(ref))
+        return found
+
     def base(self, name: str) -> BaseInfo:
         """Show a base."""
-        return self._context.api.get(base_path(name), BaseInfo)
+        try:
+            return self._context.api.get(base_path(name), BaseInfo)
+        except (InvalidInput, NotFound, Forbidden) as error:  # no name: that of a base that this token may not read
+            raise NotFound(f"its base {name} is one that {self.where} does not show; bring that first") from error
 
     def base_documents(self, base: BaseInfo) -> MirrorDocuments:
         """Return the documents of a base."""

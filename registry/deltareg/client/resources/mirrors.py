@@ -8,6 +8,7 @@ from deltareg.client import use_cases
 from deltareg.client.resources.resource import AnyPath, Resource
 
 if TYPE_CHECKING:
+    from deltareg.client.mirror.bundle import BundleReport
     from deltareg.client.mirror.mirror import MirrorReport
     from deltareg.client.mirror.source import MirrorSource
 
@@ -35,8 +36,8 @@ class Mirrors(Resource):
         """
         return use_cases.mirror.bring(self._context, source)
 
-    def save(self, folder: AnyPath, scope: Sequence[str] = ()) -> int:
-        """Write what `source` has into a folder that travels; return how many versions it has."""
+    def save(self, folder: AnyPath, scope: Sequence[str] = ()) -> "BundleReport":
+        """Write what `source` has into a folder that travels, with all that its versions stand on."""
         return use_cases.bundle.write_bundle(self.source(scope), Path(folder))
 
     def load(self, folder: AnyPath) -> "MirrorReport":
