@@ -1,11 +1,11 @@
 """Reads a settings file as text and changes one line without touching the others."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from deltareg.errors import InvalidInput
+from deltareg.host.shared_files import change_file
 
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -55,8 +55,23 @@ def unset_value(path: Path, key: str, *, profile: str | None = None) -> None:
 def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> bool:
     """Replace, add or (with None) remove a key's line in its table; return whether it was there."""
     read_settings(path)  # refuses what is not TOML before touching it
-    real = path.resolve()  # a link into somebody's dotfiles stays a link
-    lines = real.read_text(encoding="utf-8").splitlines() if real.exists() else []
+    was_there = False
+
+    def edit(before: bytes | None) -> bytes | None:
+        nonlocal was_there
+        lines = (before or b"").decode().splitlines()
+        was_there = _edit_lines(lines, key, line, profile=profile)
+        text = "".join(f"{text}\n" for text in lines)
+        import tomllib  # as above
+
+        tomllib.loads(text)
+        return text.encode() if before is not None or lines else None
+
+    change_file(path, edit)
+    return was_there
+
+
+def _edit_lines(lines: list[str], key: str, line: str | None, *, profile: str | None) -> bool:
     start, stop = _table(lines, f"[profiles.{profile}]" if profile else "")
     pattern = re.compile(rf"\s*{re.escape(key)}\s*=")
     at = next((i for i in range(start, stop) if pattern.match(lines[i])), None)
@@ -68,7 +83,6 @@ def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> boo
         lines += [*([""] if lines else []), f"[profiles.{profile}]", line]
     else:
         _add(lines, line, start=start, stop=stop)
-    _write(real, "".join(f"{text}\n" for text in lines))
     return at is not None
 
 
@@ -88,16 +102,3 @@ def _table(lines: Sequence[str], header: str) -> tuple[int, int]:
     if at is None:
         return -1, -1
     return at + 1, next((i for i in heads if i > at), len(lines))
-
-
-def _write(path: Path, text: str) -> None:
-    import tomllib  # as above
-
-    tomllib.loads(text)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

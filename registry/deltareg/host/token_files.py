@@ -7,6 +7,7 @@ clients of the same user find it. `localhost` and the loopback addresses are one
 
 import os
 import stat
+import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -87,8 +88,8 @@ def write_token(server: str, token: str) -> Path:
     """Store a token for a server, replacing the old one; return the file."""
     path = token_path(server)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{token}\n")
         file.flush()

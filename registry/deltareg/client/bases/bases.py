@@ -155,13 +155,17 @@ def need_base(cache: Cache, record: Manifest, name: str, given: Path, *, progres
 
 def remember_base(cache: Cache, root: Digest, path: Path) -> None:
     """Note where a base lies, so that later commands find it."""
-    places = remembered_places(cache)
     here = str(path.absolute())
-    known = places.get(str(root), [])
-    if known[:1] == [here]:
+    if remembered_places(cache).get(str(root), [])[:1] == [here]:
         return
-    places[str(root)] = [here, *(place for place in known if place != here)][:8]
-    cache.keep_note(_PLACES, json.dumps(places).encode())
+
+    def add(before: bytes | None) -> bytes:
+        places = _read_places(before)
+        others = [place for place in places.get(str(root), []) if place != here]
+        places[str(root)] = [here, *others][:8]
+        return json.dumps(places).encode()
+
+    cache.change_note(_PLACES, add)
 
 
 def _load_known_base(api: Api, cache: Cache, info: BaseInfo, progress: Progress) -> KnownBase:
@@ -205,7 +209,11 @@ def _places(cache: Cache, kept: Iterable[Digest], root: Digest) -> Iterator[Path
 
 def remembered_places(cache: Cache) -> dict[str, list[str]]:
     """List, by the root of a base, the folders that were pushed or registered from here."""
+    return _read_places(cache.note(_PLACES))
+
+
+def _read_places(raw: bytes | None) -> dict[str, list[str]]:
     try:
-        return _PLACES_FORM.validate_json(cache.note(_PLACES) or b"{}")
+        return _PLACES_FORM.validate_json(raw or b"{}")
     except ValidationError:  # damaged: the folders are found again when they are named
         return {}

@@ -15,13 +15,14 @@
       tmp/<uuid>                    one process's work in progress
 
 All files are read-only. Correctness never depends on a lock: a file under its final name is whole,
-because it was renamed into place, and two processes that write the same thing write the same bytes.
+because it was renamed into place, and two processes that write the same thing write the same bytes. What
+is lost of a note that two change at once on a disk without locks is found again.
 """
 
 import hashlib
 import os
-from collections.abc import Collection, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from deltareg.client.disk.kept_files import (
 )
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
+from deltareg.host.shared_files import hold_folder
 
 if TYPE_CHECKING:  # each is loaded when it is used: most commands only ask a registry something
     from deltareg.client.cache.parts import PartialPacks
@@ -149,6 +151,21 @@ class Cache:
     def keep_note(self, name: str, raw: bytes) -> None:
         """Keep a note on local digests."""
         keep_note(self.path, self.path / "digests" / name, raw)
+
+    def change_note(self, name: str, change: Callable[[bytes | None], bytes | None]) -> None:
+        """Change a note from what it says at that moment; other processes that change it wait.
+
+        Args:
+            name: Its name.
+            change: Returns the new content from the old one; None leaves it as it is.
+        """
+        folder = self.path / "digests"
+        with suppress(OSError):  # keeping it says what is wrong
+            folder.mkdir(parents=True, exist_ok=True)
+        with hold_folder(folder) if folder.is_dir() else nullcontext():
+            after = change(self.note(name))
+            if after is not None:
+                self.keep_note(name, after)
 
     def keep_first(self, name: str, raw: bytes) -> bytes:
         """Keep a note that is computed once: where another process was faster, return its bytes."""

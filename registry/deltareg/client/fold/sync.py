@@ -6,7 +6,7 @@ old one or the new one, and two simultaneous runs have the same result.
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve, resolve_live
@@ -20,6 +20,7 @@ from deltareg.client.pull.pull import pull
 from deltareg.client.results.lock_reports import LockedFolder, LockReport, SyncedFolder, SyncReport
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from deltareg.host.shared_files import hold_folder
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
@@ -47,6 +48,14 @@ def lock(
         InvalidInput: A pattern matches no file.
         Blocked: A version is revoked or deleted.
     """
+    home = file.absolute().parent
+    with hold_folder(home) if home.is_dir() else nullcontext():  # two at once: the second sees what the first wrote
+        return _lock_now(context, file, add=add, drop=drop, include=include)
+
+
+def _lock_now(
+    context: Context, file: Path, *, add: Sequence[tuple[str, str]], drop: Sequence[str], include: Sequence[str]
+) -> LockReport:
     before = read_lock(file) if file.exists() or not add else Lock(context.config.server)
     locked_refs = {each.folder: each.asked for each in before.deltas}
     locked_deltas = {each.folder: each for each in before.deltas}

@@ -59,10 +59,13 @@ def remember_version(cache: Cache, digest: Digest, folder: Path, files: States) 
         files: The state of its files when their bytes were known to be the version's.
     """
     here = _Place(path=str(folder.absolute()), files=files)
-    others = [place for place in _places(cache, digest) if place.path != here.path]
-    note = _Note(places=[here, *others][:_PLACES_MAX])
+
+    def add(before: bytes | None) -> bytes:
+        others = [place for place in _read_places(before) if place.path != here.path]
+        return _Note(places=[here, *others][:_PLACES_MAX]).model_dump_json().encode()
+
     with suppress(DeltaregError, OSError):  # a full disk: the next push does without it
-        cache.keep_note(_name(digest), note.model_dump_json().encode())
+        cache.change_note(_name(digest), add)
 
 
 def remember_pushed(cache: Cache, digest: Digest, manifest: bytes, folder: "Folder") -> None:
@@ -95,8 +98,12 @@ def is_remembered(cache: Cache, digest: Digest) -> bool:
 
 
 def _places(cache: Cache, digest: Digest) -> Iterable[_Place]:
+    return _read_places(cache.note(_name(digest)))
+
+
+def _read_places(raw: bytes | None) -> Iterable[_Place]:
     try:
-        return _Note.model_validate_json(cache.note(_name(digest)) or b'{"places": []}').places
+        return _Note.model_validate_json(raw or b'{"places": []}').places
     except ValidationError:  # damaged, or of another release: as good as none
         return []
 

@@ -10,7 +10,6 @@ Every pack is held against its digest as it is read, and the target reads and pr
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from deltareg.client.mirror.source import MirrorDocuments, MirrorSource, check_manifest, refuse_unshown, refuse_unsound
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
+from deltareg.host.shared_files import replace_file
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, ReferrerAdd, VersionInfo
@@ -224,9 +224,7 @@ def _keep(folder: Path, digest: str, documents: MirrorDocuments, source: MirrorS
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
+    replace_file(path, data)
 
 
 def _hex(digest: str) -> str:

@@ -1,15 +1,16 @@
 """The mirrors that somebody has named on this machine: a file beside their settings."""
 
 import json
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Conflict, InvalidInput, NotFound
+from deltareg.host.shared_files import change_file
 from deltareg.host.token_files import config_dir, token_path
 
 Direction = Literal["pull", "push"]
@@ -77,10 +78,13 @@ def add_mirror(mirror: KnownMirror) -> None:
     token_path(mirror.url)
     if mirror.url == mirror.server:
         raise InvalidInput("a registry is no mirror of itself", fix="name the address of the other one")
-    mirrors = _read()
-    if mirror.name in mirrors:
-        raise Conflict(f"{mirror.name} is {mirrors[mirror.name].url} already", fix="give another name: --name NAME")
-    _write({**mirrors, mirror.name: mirror})
+
+    def add(mirrors: dict[str, KnownMirror]) -> None:
+        if mirror.name in mirrors:
+            raise Conflict(f"{mirror.name} is {mirrors[mirror.name].url} already", fix="give another name: --name NAME")
+        mirrors[mirror.name] = mirror
+
+    _change(add)
 
 
 def remove_mirror(server: str, name: str) -> KnownMirror:
@@ -90,16 +94,25 @@ def remove_mirror(server: str, name: str) -> KnownMirror:
         NotFound: There is none of that name.
     """
     found = find_mirror(server, name)
-    _write({other: one for other, one in _read().items() if other != name})
+
+    def remove(mirrors: dict[str, KnownMirror]) -> None:
+        mirrors.pop(name, None)
+
+    _change(remove)
     return found
 
 
 def _read() -> dict[str, KnownMirror]:
     path = config_dir() / _FILE
     try:
-        document: object = json.loads(path.read_bytes())
+        return _parse(path.read_bytes(), path)
     except FileNotFoundError:
         return {}
+
+
+def _parse(raw: bytes, path: Path) -> dict[str, KnownMirror]:
+    try:
+        document: object = json.loads(raw)
     except ValueError as error:
         raise InvalidInput(f"{path} is no JSON", fix=f"mend it, or remove it: {path}") from error
     if not is_object(document):
@@ -121,9 +134,14 @@ def _mirror(name: str, fields: Mapping[str, object]) -> KnownMirror:
     )
 
 
-def _write(mirrors: Mapping[str, KnownMirror]) -> None:
+def _change(change: Callable[[dict[str, KnownMirror]], None]) -> None:
+    """Change the mirrors; two commands at once change them one after the other."""
     path = config_dir() / _FILE
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{_FILE}.{os.getpid()}")
-    draft.write_text(json.dumps({name: asdict(one) for name, one in mirrors.items()}, indent=2) + "\n")
-    draft.replace(path)
+
+    def edit(before: bytes | None) -> bytes:
+        mirrors = {} if before is None else _parse(before, path)
+        change(mirrors)
+        document = {name: asdict(one) for name, one in mirrors.items()}
+        return f"{json.dumps(document, indent=2)}\n".encode()
+
+    change_file(path, edit)

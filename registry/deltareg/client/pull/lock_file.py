@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deltareg.digest import Digest
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.host.shared_files import replace_file
 from deltareg.refs import Ref
 
 _FORM = "deltareg.lock/1"
@@ -116,13 +117,11 @@ def write_lock(file: Path, lock: Lock) -> bool:
     Raises:
         InvalidInput: The file cannot be written.
     """
-    text = lock_text(lock)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    raw = lock_text(lock).encode()
     try:
-        if file.exists() and file.read_bytes() == text.encode():
+        if file.exists() and file.read_bytes() == raw:
             return False
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(file)
+        replace_file(file, raw)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
     return True

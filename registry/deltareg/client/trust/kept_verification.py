@@ -3,13 +3,13 @@
 A verification begins where the last one ended, and reads all rows again once it was long ago.
 """
 
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from deltareg.errors import BadSignature
+from deltareg.host.shared_files import replace_file
 from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import LogCheck
@@ -51,9 +51,7 @@ def keep_verified(server: str, check: LogCheck, since: VerifiedLog | None) -> No
     path = _path(server)
     with suppress(OSError):  # where nothing can be kept, all is read each time
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(verified.encode(), encoding="utf-8")
-        draft.replace(path)
+        replace_file(path, verified.encode().encode())
 
 
 def forget_verified(server: str) -> None:

@@ -8,7 +8,6 @@ the pinned keys.
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -17,6 +16,7 @@ from deltareg.client.trust.kept_verification import forget_verified, memory_path
 from deltareg.client.trust.trusted_keys import TrustedKeys, pin_followed, told_keys, trusted_keys
 from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
+from deltareg.host.shared_files import change_file
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from deltareg.trail.merkle import check_consistency
@@ -30,8 +30,15 @@ _ACCEPT = "ask who runs the registry; if a backup was restored, or a new registr
 def recall_checkpoint(server: str) -> str | None:
     """Return the last checkpoint seen of a server, as it was signed; None if there is none."""
     try:
-        value: object = json.loads(memory_path(server).read_bytes())
-    except (OSError, ValueError):
+        return _note_in(memory_path(server).read_bytes())
+    except OSError:
+        return None
+
+
+def _note_in(raw: bytes) -> str | None:
+    try:
+        value: object = json.loads(raw)
+    except ValueError:
         return None
     note = value.get("note") if is_object(value) else None
     return note if isinstance(note, str) else None
@@ -81,7 +88,7 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
     if before is not None:
         hold_to(context, said_in(before), checkpoint.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
-        _remember(server, checkpoint)
+        _remember(server, checkpoint, is_accepted=is_accepted)
     return _as_signed(answer)
 
 
@@ -186,9 +193,15 @@ def said_in(note: str) -> Checkpoint:
         raise BadSignature("what this machine kept of the log was changed", fix="deltareg audit accept") from error
 
 
-def _remember(server: str, seen: SignedCheckpoint) -> None:
-    path = memory_path(server)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps({"server": server, "note": seen.note}), encoding="utf-8")
-    draft.replace(path)
+def _remember(server: str, seen: SignedCheckpoint, *, is_accepted: bool) -> None:
+    """Keep a checkpoint, unless another process saw a newer one of the same log meanwhile."""
+
+    def change(raw: bytes | None) -> bytes | None:
+        kept = None if raw is None or is_accepted else _note_in(raw)
+        if kept is not None:
+            other = said_in(kept)
+            if other.origin == seen.checkpoint.origin and other.size > seen.checkpoint.size:
+                return None
+        return json.dumps({"server": server, "note": seen.note}).encode()
+
+    change_file(memory_path(server), change)

@@ -6,9 +6,7 @@ servers are added where a trusted one vouches for them in the log, see `last_che
 """
 
 import json
-import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 from deltareg.client.context import Context
 from deltareg.documents.json_values import is_list
 from deltareg.errors import BadSignature, InvalidInput, Refused
+from deltareg.host.shared_files import change_file, replace_file
 from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
 from deltareg.tensors.header import strict_json_object
@@ -55,24 +54,38 @@ class TrustedKeys:
             InvalidInput: The file does not exist, or holds something else.
         """
         try:
-            fields = strict_json_object(path.read_bytes())
+            return cls.decode(path.read_bytes(), path)
+        except OSError as error:
+            raise InvalidInput(f"{path} holds no trusted keys: {error}", fix=f"write it: {_EXPORT}") from error
+
+    @classmethod
+    def decode(cls, raw: bytes, path: Path) -> Self:
+        """Read what the file at `path` holds.
+
+        Raises:
+            InvalidInput: It holds something else.
+        """
+        try:
+            fields = strict_json_object(raw)
             items = fields.get("keys")
             if fields.get("form") != _FORM or not is_list(items):
                 raise InvalidInput(f"{path} holds no trusted keys", fix=f"write it: {_EXPORT}")
             return cls.of(KeyInfo.model_validate(item) for item in items)
-        except (OSError, Refused, ValidationError) as error:
+        except (Refused, ValidationError) as error:
             raise InvalidInput(
                 f"{path} holds no trusted keys: {str(error)[:200]}", fix=f"write it: {_EXPORT}"
             ) from error
 
     def write(self, path: Path, *, server: str) -> None:
         """Write the keys in the form that `read` reads, replacing the file."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_file(path, self.encode(server=server))
+
+    def encode(self, *, server: str) -> bytes:
+        """Return the keys in the form that `read` reads."""
         keys = [key.model_dump(mode="json") for key in self.keys.values()]
         document = {"form": _FORM, "server": server, "keys": keys}
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        draft.replace(path)
+        return f"{json.dumps(document, indent=2)}\n".encode()
 
     def public_keys(self, role: str) -> dict[str, PublicKey]:
         """Return the keys of a role, including ended ones."""
@@ -134,11 +147,25 @@ def pinned_keys(server: str) -> TrustedKeys | None:
 def pin_followed(context: Context, followed: Iterable[PublicKey]) -> TrustedKeys:
     """Trust keys of servers from now on that a trusted one vouches for; return all trusted keys."""
     server = context.config.server
-    before = trusted_keys(context)[0]
-    trusted = before.with_followed(followed, told_keys(context))
-    if trusted != before:
-        with suppress(OSError):  # where nothing can be kept, they are followed each time
-            trusted.write(pin_path(server), server=server)
+    trusted_keys(context)
+    current, keys = told_keys(context), list(followed)
+    return _change_pins(server, lambda before: (before or current).with_followed(keys, current))
+
+
+def _change_pins(server: str, change: Callable[[TrustedKeys | None], TrustedKeys]) -> TrustedKeys:
+    """Change the pinned keys from what they are at that moment; return them."""
+    path, trusted = pin_path(server), TrustedKeys()
+
+    def edit(raw: bytes | None) -> bytes | None:
+        nonlocal trusted
+        before = None if raw is None else TrustedKeys.decode(raw, path)
+        trusted = change(before)
+        return None if trusted == before else trusted.encode(server=server)
+
+    try:
+        change_file(path, edit)
+    except OSError:  # where nothing can be kept, each use is the first
+        trusted = change(pinned_keys(server))
     return trusted
 
 
@@ -151,18 +178,22 @@ def trusted_keys(
     known, or of these the ones of a role.
     """
     server, current = context.config.server, told_keys(context)
-    before = pinned_keys(server)
-    if before is None:
-        trusted, new = current, list(current.keys.values())
-    elif takes_new:
-        trusted = before.with_new(current, role=role)
-        new = [key for keyid, key in trusted.keys.items() if keyid not in before.keys]
-    else:
-        trusted, new = before.with_ends(current), []
-    if before is None or trusted != before:
-        with suppress(OSError):  # where nothing can be kept, each use is the first
-            trusted.write(pin_path(server), server=server)
-    return trusted, new
+    new: list[KeyInfo] = []
+
+    def change(before: TrustedKeys | None) -> TrustedKeys:
+        nonlocal new
+        if before is None:
+            trusted, known = current, set[str]()
+        else:
+            trusted = before.with_new(current, role=role) if takes_new else before.with_ends(current)
+            known = {*before.keys}
+        new = [key for keyid, key in trusted.keys.items() if keyid not in known]
+        return trusted
+
+    known_keys = pinned_keys(server)
+    if known_keys is not None and change(known_keys) == known_keys:  # nearly always: nothing is locked or written
+        return known_keys, new
+    return _change_pins(server, change), new
 
 
 def _is_further(before: KeyInfo, after: KeyInfo) -> bool:
