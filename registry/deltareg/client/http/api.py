@@ -5,7 +5,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,10 +13,13 @@ from pydantic import BaseModel
 
 from deltareg.client.config import DEFAULT_PATIENCE_S, ClientConfig
 from deltareg.client.http.answers import check_answer, our_errors, read_answer, store_failure
+from deltareg.client.http.bounds import ENCODINGS, read_chunks, read_whole
+from deltareg.client.http.hops import is_elsewhere, open_answer
 from deltareg.client.http.patience import RetryPolicy
+from deltareg.client.http.prompt_heads import limit_heads
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.token_reach import why_not_exchanged, why_withheld
-from deltareg.errors import IntegrityFailure, InvalidInput, Misconfigured
+from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput, Misconfigured
 from deltareg.host.causes import current_cause
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_here
@@ -80,7 +83,7 @@ class Api:
             progress: Told when an answer takes long.
             sleep: Waits a number of seconds between tries.
         """
-        headers = {"User-Agent": "deltareg"}
+        headers = {"User-Agent": "deltareg", "Accept-Encoding": ENCODINGS}
         self._refusal = why_withheld(config)
         if config.token and self._refusal is None:
             headers["Authorization"] = f"Bearer {_printable(config.token)}"
@@ -96,11 +99,12 @@ class Api:
             base_url=config.server,
             headers=headers,
             auth=self._open_exchange(config),
-            follow_redirects=True,
             transport=transport,
             verify=_LateTrust(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(config.timeout_s, read=max(config.timeout_s, _BODY_TIMEOUT_S)),
         )
+        self._within_s = max(config.timeout_s, _BODY_TIMEOUT_S)
+        limit_heads(self._http, self._within_s)
 
     def _open_exchange(self, config: ClientConfig) -> "ExchangedToken | PodToken | None":
         """Return what gets a token for the job or the pod that this runs in; None where there is one, or neither."""
@@ -173,7 +177,7 @@ class Api:
 
         def once() -> httpx.Response:
             with self._watch_answer(is_quiet="wait" in params):
-                response = self._http.request(
+                response = self._ask(
                     method, API + path, content=content, params=params, headers=all_headers | self._request_id()
                 )
             return check_answer(response)
@@ -203,7 +207,7 @@ class Api:
 
             try:
                 with self._watch_answer() as has_moved:
-                    response = self._http.put(API + path, content=body(has_moved), headers=headers)
+                    response = self._ask("PUT", API + path, content=body(has_moved), headers=headers)
                 check_answer(response)
             except BaseException:
                 meter(-sent_bytes)
@@ -216,26 +220,42 @@ class Api:
         self, path: str, *, query: Mapping[str, str], headers: Mapping[str, str] | None = None
     ) -> Generator[httpx.Response, None, None]:
         """Open a streamed answer; the caller reads it inside the block and does its own retries."""
-        with (
-            our_errors(self._config.server),
-            self._http.stream("GET", API + path, params=dict(query), headers=dict(headers or {})) as response,
-        ):
+        server = self._config.server
+        request = self._http.build_request("GET", API + path, params=dict(query), headers=dict(headers or {}))
+        with our_errors(server), closing(open_answer(self._http, request, server, may_leave=True)) as response:
             if response.status_code == 416:
                 raise IntegrityFailure(
                     f"{path.rpartition('/')[2]} is shorter in the store than it was",
                     fix="push the same folder again, or ask for `deltareg fsck --repair`",
                 )
             if response.is_error:
-                response.read()
-                if response.history:  # it was not the registry that answered
+                problem = read_whole(response, within_s=self._within_s)
+                if is_elsewhere(response.url, server):  # it was not the registry that answered
                     raise store_failure(response, path)
-            yield check_answer(response)
+                check_answer(problem)
+            yield response
+
+    def read(self, response: httpx.Response, *, most: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes of a streamed answer, with a limit on how slowly they come.
+
+        Args:
+            response: A streamed answer.
+            most: How many there may be; None where the caller counts.
+        """
+        return read_chunks(response, most=most, within_s=self._within_s)
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401  # as in the library
+        """Send one request to the registry itself, and read its whole answer."""
+        auth = {"auth": options.pop("auth")} if "auth" in options else {}
+        request = self._http.build_request(method, path, **options)
+        with closing(open_answer(self._http, request, self._config.server, **auth)) as response:
+            return read_whole(response, within_s=self._within_s)
 
     def is_ready(self) -> bool:
         """Whether the server answers and is ready."""
         try:
-            return self._http.get("/readyz", auth=None).is_success
-        except httpx.HTTPError:
+            return self._ask("GET", "/readyz", auth=None).is_success
+        except (httpx.HTTPError, DeltaregError):
             return False
 
     def patiently(self, act: Callable[[], T]) -> T:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 
 from deltareg.client.assertions import AssertionSource
 from deltareg.client.http.answers import read_problem
+from deltareg.client.http.bounds import ask_whole
 from deltareg.documents.json_values import is_object
 from deltareg.errors import DeltaregError, InvalidInput, Unavailable
 from deltareg.host.lean_httpx import httpx
@@ -83,7 +84,7 @@ class ExchangedToken(httpx.Auth):
             form = {"grant_type": _GRANT, "subject_token": assertion, "subject_token_type": _ID_TOKEN}
             if self._source.trust:
                 form["trust"] = self._source.trust
-            response = self._http().post(_PATH, data=form, auth=httpx.Auth(), follow_redirects=False)
+            response = ask_whole(self._http(), "POST", _PATH, data=form)
             if response.is_success:
                 given = TokenExchanged.model_validate_json(response.content)
                 self._token, self._refusal = given.access_token, None
@@ -107,7 +108,7 @@ class ExchangedToken(httpx.Auth):
     def _ask_github(self) -> str:
         url = httpx.URL(self._source.url).copy_merge_params({"audience": self._server})
         headers = {"Authorization": f"Bearer {self._source.secret}", "Accept": "application/json"}
-        response = self._http().get(url, headers=headers, auth=None, follow_redirects=False)
+        response = ask_whole(self._http(), "GET", url, headers=headers)
         if not response.is_success:
             raise Unavailable(f"GitHub gives no ID token: it answers {response.status_code}", fix="run the job again")
         try:

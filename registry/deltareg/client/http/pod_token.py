@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 
 from deltareg.client.assertions import PodSource
 from deltareg.client.http.answers import read_problem
+from deltareg.client.http.bounds import ask_whole
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.host.lean_httpx import httpx
 from deltareg.wire import API, PodEnrol, PodEnrolled
@@ -70,7 +71,7 @@ class PodToken(httpx.Auth):
             ) from error
         asked = PodEnrol(assertion=assertion, key=str(self._source.key.public), signature="")
         signed = asked.model_copy(update={"signature": self._source.key.sign(asked.signed_bytes).hex()})
-        response = self._http().post(_PATH, json=signed.model_dump(), auth=httpx.Auth(), follow_redirects=False)
+        response = ask_whole(self._http(), "POST", _PATH, json=signed.model_dump())
         if not response.is_success:
             raise read_problem(response)
         return PodEnrolled.model_validate_json(response.content)

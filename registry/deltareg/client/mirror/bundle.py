@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from deltareg.client.http.bounds import ANSWER_BYTES
 from deltareg.client.mirror.source import MirrorDocuments, MirrorSource, check_manifest, refuse_unshown, refuse_unsound
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
@@ -190,9 +191,9 @@ class BundleSource:
         """Return the documents of a base."""
         return self._documents(base.manifest_digest)
 
-    def pack(self, digest: str, *, of: str) -> bytes:
+    def pack(self, digest: str, *, size_bytes: int, of: str) -> bytes:
         """Return a pack, its digest checked."""
-        data = self._read("packs", Digest.parse(digest).hex)
+        data = self._read("packs", Digest.parse(digest).hex, most=size_bytes)
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
             raise IntegrityFailure(f"{digest[:19]}… of {of} is damaged in the bundle", fix="bring the bundle again")
         return data
@@ -205,9 +206,14 @@ class BundleSource:
         name = _hex(digest)
         return MirrorDocuments(self._read("documents", f"{name}.manifest"), self._read("documents", f"{name}.storage"))
 
-    def _read(self, part: str, name: str) -> bytes:
+    def _read(self, part: str, name: str, *, most: int = ANSWER_BYTES) -> bytes:
+        path = self._folder / part / name
         try:
-            return (self._folder / part / name).read_bytes()
+            if path.stat().st_size > most:
+                raise IntegrityFailure(
+                    f"{part}/{name} of the bundle is longer than it says", fix="bring the bundle again"
+                )
+            return path.read_bytes()
         except OSError as error:
             raise IntegrityFailure(f"{part}/{name} is missing in the bundle", fix="bring the bundle again") from error
 
@@ -219,7 +225,7 @@ def _keep(folder: Path, digest: str, documents: MirrorDocuments, source: MirrorS
     for pack in StorageMap.decode(documents.storage).packs if documents.storage else ():
         path = folder / "packs" / pack.digest.hex
         if not path.exists():
-            _write(path, source.pack(str(pack.digest), of=of))
+            _write(path, source.pack(str(pack.digest), size_bytes=pack.size_bytes, of=of))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -279,7 +279,7 @@ class _Run:
         for number, pack in enumerate(StorageMap.decode(storage).packs):
             if str(pack.digest) in has:
                 continue
-            data = self._source.pack(str(pack.digest), of=of)
+            data = self._source.pack(str(pack.digest), size_bytes=pack.size_bytes, of=of)
             path = f"/uploads/{upload.id}/packs/{number}"
             self._api.upload(path, memoryview(data), digest=str(pack.digest), meter=_count_nothing)
             self.report.sent_bytes += len(data)

@@ -127,8 +127,14 @@ class MirrorSource(Protocol):
         """Return the documents of a base."""
         ...
 
-    def pack(self, digest: str, *, of: str) -> bytes:
-        """Return a pack, its digest checked; `of` is what needs it: `ns/name:v3` or `base:NAME`."""
+    def pack(self, digest: str, *, size_bytes: int, of: str) -> bytes:
+        """Return a pack, its digest checked.
+
+        Args:
+            digest: Its digest.
+            size_bytes: How long it is, as the storage map says.
+            of: What needs it: `ns/name:v3` or `base:NAME`.
+        """
         ...
 
     def evidence(self, version: VersionInfo) -> Sequence[ReferrerAdd]:
@@ -199,12 +205,13 @@ class RegistrySource:
         path = base_path(base.name)
         return MirrorDocuments(self._get(f"{path}/manifest"), self._get(f"{path}/storage") if base.is_stored else b"")
 
-    def pack(self, digest: str, *, of: str) -> bytes:
+    def pack(self, digest: str, *, size_bytes: int, of: str) -> bytes:
         """Return a pack, its digest checked."""
+        api = self._context.api
 
         def once() -> bytes:
-            with self._context.api.download(f"/blobs/{digest}", query={"of": of}) as answer:
-                return b"".join(answer.iter_bytes())
+            with api.download(f"/blobs/{digest}", query={"of": of}) as answer:
+                return b"".join(api.read(answer, most=size_bytes))
 
         data = self._context.api.patiently(once)
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:

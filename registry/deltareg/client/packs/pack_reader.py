@@ -219,12 +219,12 @@ class PackReader:
         headers = {} if is_whole else {"Range": f"bytes={span.begin}-{span.end - 1}"}
         with self._api.download(f"/blobs/{digest}", query={"of": self._of}, headers=headers) as response:
             if response.status_code == 200:  # the whole pack, also where something knows no ranges
-                body = _Body(response, size, self._go_on)
+                body = _Body(self._api.read(response), size, self._go_on)
                 blob = self._cache.keep_blob(digest, body, size_bytes=size)
                 body.check()
                 return _Place(self._cache.blob_path(digest) if blob is None else blob)
             _check_range(response, span, size)
-            body = _Body(response, span.size_bytes, self._go_on)
+            body = _Body(self._api.read(response), span.size_bytes, self._go_on)
             part = self._cache.parts.keep(digest, span.begin, body)
             body.check()
             return _Place(part.path, part.span.begin)
@@ -241,20 +241,20 @@ class PackReader:
 class _Body:
     """The bytes of an answer; it ends where they break off, and `check` raises the reason."""
 
-    def __init__(self, response: httpx.Response, size_bytes: int, go_on: Callable[[int], None]) -> None:
-        self._response, self._size, self._go_on = response, size_bytes, go_on
+    def __init__(self, chunks: Iterator[bytes], size_bytes: int, go_on: Callable[[int], None]) -> None:
+        self._chunks, self._size, self._go_on = chunks, size_bytes, go_on
         self._error: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         remaining_bytes = self._size
         try:
-            for chunk in self._response.iter_bytes():
+            for chunk in self._chunks:
                 self._go_on(len(chunk))
                 yield chunk[:remaining_bytes]
                 remaining_bytes -= len(chunk)
                 if remaining_bytes < 0:
                     break
-        except (httpx.HTTPError, CancelledError) as error:
+        except (httpx.HTTPError, CancelledError, Unavailable) as error:
             self._error = error
         if self._error is None and remaining_bytes != 0:
             self._error = Unavailable("a pack came with another length than it has", fix="try again")

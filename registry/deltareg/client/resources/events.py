@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pydantic import ValidationError
 
+from deltareg.client.http.bounds import LINE_BYTES as EVENT_CHARACTERS
+from deltareg.client.http.bounds import read_lines
 from deltareg.client.resources.resource import Resource
-from deltareg.errors import Unavailable
+from deltareg.errors import InvalidInput, Unavailable
 from deltareg.wire import Event, EventPage
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
@@ -67,7 +69,7 @@ class Events(Resource):
             headers = {"Last-Event-ID": place.last} if place.last is not None else {}
             try:
                 with self._context.api.download("/events/stream", query=parameters, headers=headers) as response:
-                    for event in place.read(response.iter_lines()):
+                    for event in place.read(read_lines(response.iter_bytes())):
                         pause_s = _FIRST_PAUSE_S
                         yield event
             except Unavailable:
@@ -85,9 +87,12 @@ class _Place:
 
     def read(self, lines: Iterable[str]) -> Iterator[Event]:
         """Read server-sent events (WHATWG HTML, 9.2.6); drop one that is cut off in the middle."""
-        last, data = self.last, list[str]()
+        last, data, size = self.last, list[str](), 0
         for line in lines:
             if line:
+                size += len(line)
+                if size > EVENT_CHARACTERS:
+                    raise InvalidInput("an event of the stream is too long", fix="tell who runs the registry")
                 name, _, value = line.partition(":")
                 value = value.removeprefix(" ")
                 if name == "id":
@@ -95,7 +100,7 @@ class _Place:
                 elif name == "data":
                     data.append(value)
                 continue
-            self.last = last
+            self.last, size = last, 0
             if data:
                 event = _event("\n".join(data))
                 data = []

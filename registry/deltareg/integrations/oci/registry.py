@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Self
 from urllib.parse import urljoin
 
+from deltareg.client.http.bounds import read_whole
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound, Unauthenticated, Unavailable
 from deltareg.host.lean_httpx import httpx
@@ -31,7 +32,8 @@ from deltareg.integrations.oci.places import Repository
 
 _CHALLENGE = re.compile(r'(?<!\w)(\w++)="([^"]*+)"')
 _ACCEPT = f"{MANIFEST}, {INDEX}"
-_TIMEOUT = httpx.Timeout(30.0, read=120.0)
+_READ_S = 120.0
+_TIMEOUT = httpx.Timeout(30.0, read=_READ_S)
 
 
 def fields_of_challenge(text: str) -> dict[str, str]:
@@ -152,9 +154,9 @@ class RegistryClient:
     ) -> httpx.Response:
         def once() -> httpx.Response:
             with _ours(self._place):
-                return self._http.request(
-                    method, self._path(path), headers=self._headers() | (headers or {}), content=content
-                )
+                url, sent = self._path(path), self._headers() | (headers or {})
+                with self._http.stream(method, url, headers=sent, content=content) as response:
+                    return read_whole(response, within_s=_READ_S, most=MOST_MANIFEST_BYTES)
 
         answer = once()
         if answer.status_code == 401:
