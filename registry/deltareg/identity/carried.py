@@ -34,6 +34,18 @@ def check_carried(files: Iterable[ManifestFile]) -> None:
         raise Refused(problems)
 
 
+def check_received(files: Iterable[ManifestFile], *, of: str = "this version") -> None:
+    """Refuse to write files that no version may contain: a server that has them did not refuse them as it should.
+
+    Raises:
+        Refused: With every such file, and how to get the others.
+    """
+    fix = "ask who runs the registry how it came in; without it: --include '*.safetensors' --include '*.json'"
+    problems = [_problem(file) for file in files if _is_wrong(file)]
+    if problems:
+        raise Refused([Problem(one.code, f"{of}: {one.message}", fix=fix) for one in problems])
+
+
 def _is_wrong(file: ManifestFile) -> bool:
     return not is_carried(file.path) or file.is_tensors != file.path.endswith(WEIGHTS)
 

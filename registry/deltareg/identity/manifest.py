@@ -209,7 +209,7 @@ def check_path(path: str) -> str:
 
 
 def check_paths(paths: Iterable[str]) -> None:
-    """Check paths, and that no two of them are equal on a file system that ignores case.
+    """Check paths: no two are equal on a file system that ignores case, and no file is also a folder.
 
     Raises:
         InvalidInput: A path is not portable, or two collide.
@@ -220,6 +220,12 @@ def check_paths(paths: Iterable[str]) -> None:
         if key in by_folded:
             raise InvalidInput(f"{path!r} and {by_folded[key]!r} differ in case only: rename one")
         by_folded[key] = path
+    for key, path in by_folded.items():
+        parts = key.split("/")
+        for depth in range(1, len(parts)):
+            other = by_folded.get("/".join(parts[:depth]))
+            if other is not None:
+                raise InvalidInput(f"{path!r} lies in {other!r}, which is a file: rename one")
 
 
 def _no_floats(value: object) -> None:

@@ -10,6 +10,7 @@ Every pack is held against its digest as it is read, and the target reads and pr
 
 import hashlib
 import json
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,13 +142,13 @@ class BundleSource:
         """
         self._folder = folder
         try:
-            document = json.loads((folder / "bundle.json").read_bytes())
+            document = json.loads(self._read(".", "bundle.json"))
             if document["format"] != FORMAT:
                 raise InvalidInput(f"{folder} is a bundle of another release", fix="update this side, too")
             self._where = str(document["where"])
             self._lines = _VERSIONS.validate_python(document["lines"])
             self._bases = _BASES.validate_python(document["bases"])
-        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        except (IntegrityFailure, ValueError, KeyError, TypeError, ValidationError) as error:
             raise InvalidInput(f"{folder} is no bundle", fix="write one: deltareg mirror save FOLDER") from error
 
     @property
@@ -209,7 +210,10 @@ class BundleSource:
     def _read(self, part: str, name: str, *, most: int = ANSWER_BYTES) -> bytes:
         path = self._folder / part / name
         try:
-            if path.stat().st_size > most:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                raise IntegrityFailure(f"{part}/{name} is no plain file in the bundle", fix="bring the bundle again")
+            if found.st_size > most:
                 raise IntegrityFailure(
                     f"{part}/{name} of the bundle is longer than it says", fix="bring the bundle again"
                 )

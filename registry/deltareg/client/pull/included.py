@@ -5,6 +5,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from deltareg.errors import InvalidInput
+from deltareg.identity.carried import check_received
 from deltareg.identity.manifest import Manifest
 
 _SHOWN = 8
@@ -18,8 +19,10 @@ def select_files(manifest: Manifest, include: Sequence[str]) -> Manifest:
 
     Raises:
         InvalidInput: A pattern matches no file.
+        Refused: There is a file among them that no push may have.
     """
     if not include:
+        check_received(manifest.files)
         return manifest
     paths = [file.path for file in manifest.files]
     for pattern in include:
@@ -30,5 +33,6 @@ def select_files(manifest: Manifest, include: Sequence[str]) -> Manifest:
                 fix=f"it has {', '.join(sorted(paths)[:_SHOWN])}{more}",
             )
     files = tuple(file for file in manifest.files if any(fnmatchcase(file.path, pattern) for pattern in include))
+    check_received(files)
     chosen = {file.path for file in files}
     return replace(manifest, files=files, tensors=tuple(t for t in manifest.tensors if t.file in chosen))

@@ -19,6 +19,7 @@ from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.codec.sources import ReadRange
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
+from deltareg.identity.carried import check_received
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.needed_chunks import chunks_in_order, needed_chunks
 from deltareg.identity.storage_map import StorageMap
@@ -65,7 +66,9 @@ def write_folder(context: Context, target: Path, source: StoredSource) -> tuple[
     Raises:
         IntegrityFailure: The stored bytes are damaged.
         Conflict: Something else was put at the target meanwhile.
+        Refused: There is a file that no push may have.
     """
+    check_received(source.manifest.files, of=source.of)
     meter = context.progress.task(f"pulling {source.of}", source.manifest.logical_bytes)
     try:
         packs, _ = read_source(context, source, lambda own: _write_once(context, target, source, own, meter), meter)

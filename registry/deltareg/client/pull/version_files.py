@@ -21,6 +21,7 @@ from deltareg.codec.file_range import read_range
 from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
+from deltareg.identity.carried import check_received
 from deltareg.identity.manifest import ManifestFile, ManifestTensor
 from deltareg.tensors.header import parse_header
 from deltareg.wire import VersionDetail
@@ -86,6 +87,7 @@ class VersionFiles:
             IntegrityFailure: The stored bytes are damaged.
         """
         file = self.file(path)
+        check_received([file], of=self.version.ref)
         here = self._here(file.size_bytes)
         with _draft_beside(target) as draft:
             if here is None:
