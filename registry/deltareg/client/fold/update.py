@@ -30,7 +30,9 @@ from deltareg.client.pull.installed import (
     find_installed,
     line_of,
     noted_installed,
+    noted_next,
     remember_installed,
+    remember_next,
 )
 from deltareg.client.pull.intact import files_in, holds, remember_held
 from deltareg.client.pull.stored_source import Held
@@ -103,7 +105,7 @@ def _job(context: Context, folder: Path, to: str, include: Sequence[str] | None)
     if not folder.is_dir():
         whole = f"ns/name{to}" if is_of_line else to
         raise NotFound(f"there is no folder {folder}", fix=f"deltareg pull {whole} --to {folder}")
-    installed = noted_installed(context.cache, folder)
+    installed = _installed(context, folder)
     if is_of_line:
         if installed is None:
             raise InvalidInput(f"nothing is known of what {folder} holds", fix=f"name the line: --to ns/name{to}")
@@ -114,6 +116,27 @@ def _job(context: Context, folder: Path, to: str, include: Sequence[str] | None)
     patterns = installed.include if include is None else include
     manifest = select_files(fetch_manifest(context, version), patterns)
     return _FolderUpdate(context, folder, installed, version, manifest, patterns)
+
+
+def _installed(context: Context, folder: Path) -> InstalledVersion | None:
+    """Return what is noted of a folder; where a kill came before that was noted, what it was about to hold."""
+    installed, following = noted_installed(context.cache, folder), noted_next(context.cache, folder)
+    if installed is None or following is None or following == installed:
+        return installed
+    here = files_in(folder)
+    if here == set(installed.files) != set(following.files):
+        return installed
+    is_following = here == set(following.files) and _is_made_from(context, folder, following)
+    return following if is_following else installed
+
+
+def _is_made_from(context: Context, folder: Path, installed: InstalledVersion) -> bool:
+    """Whether the content of a folder is that of a note."""
+    if installed.root:
+        with open_base(folder, context.cache, progress=context.progress) as base:
+            return str(base.identity.root) == installed.root
+    raw = context.cache.manifest(Digest.parse(installed.digest))
+    return raw is not None and holds(context.cache, folder, select_files(Manifest.decode(raw), installed.include))
 
 
 def _is_intact(job: _FolderUpdate) -> bool:
@@ -130,8 +153,7 @@ def _is_intact(job: _FolderUpdate) -> bool:
         )
     if not job.installed.root:
         return holds(job.context.cache, job.folder, _before(job))
-    with open_base(job.folder, job.context.cache, progress=job.context.progress) as base:
-        return str(base.identity.root) == job.installed.root
+    return _is_made_from(job.context, job.folder, job.installed)
 
 
 @contextmanager
@@ -197,6 +219,7 @@ def _replace_by_pull(job: _FolderUpdate, held: Held) -> int:
             if not held:
                 raise
             pulled = _fetch_into(job, draft, {})
+        remember_next(job.context.cache, job.folder, draft, job.version, include=job.include)
     remember_held(job.context.cache, job.folder, job.manifest)
     if not job.include:  # else the folder is not all of the version
         states = file_states(job.folder, job.manifest)
@@ -218,6 +241,7 @@ def _replace_by_fold(job: _FolderUpdate, held: Held) -> int:
             if not held:
                 raise
             outcome = fold_version(job.context, job.version, draft)
+        remember_next(job.context.cache, job.folder, draft, job.version, root=str(outcome.root))
     note_fold(job.context.cache, job.version, outcome.root, job.folder)
     remember_installed(job.context.cache, job.folder, job.version, root=str(outcome.root))
     return outcome.fetched_bytes

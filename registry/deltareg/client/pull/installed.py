@@ -18,6 +18,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.wire import VersionInfo
 
 _PAGE = 50
+_NEXT = "next version"
 
 
 class InstalledVersion(BaseModel):
@@ -54,19 +55,40 @@ def remember_installed(
     cache: Cache, folder: Path, version: VersionInfo, *, root: str = "", include: Sequence[str] = ()
 ) -> None:
     """Record what a folder was just made from."""
+    note = _note(folder, version, root, include)
+    cache.keep_note(_name(folder), note.model_dump_json().encode())
+
+
+def remember_next(
+    cache: Cache, folder: Path, draft: Path, version: VersionInfo, *, root: str = "", include: Sequence[str] = ()
+) -> None:
+    """Record what a folder is about to hold: a kill may come between that and `remember_installed`."""
+    note = _note(draft, version, root, include)
+    cache.keep_note(_name(folder, _NEXT), note.model_dump_json().encode())
+
+
+def noted_next(cache: Cache, folder: Path) -> InstalledVersion | None:
+    """Return what a folder was about to hold when it was last replaced, or None."""
+    return _read(cache.note(_name(folder, _NEXT)))
+
+
+def _note(folder: Path, version: VersionInfo, root: str, include: Sequence[str]) -> InstalledVersion:
     files = sorted(files_in(folder))
     rest = _rest(folder, files) if root else ""
     base = version.base.identity if root else ""
-    note = InstalledVersion(
+    return InstalledVersion(
         ref=version.ref, digest=version.digest, files=files, root=root, rest=rest, base=base, include=list(include)
     )
-    cache.keep_note(_name(folder), note.model_dump_json().encode())
 
 
 def noted_installed(cache: Cache, folder: Path) -> InstalledVersion | None:
     """Return the note of a folder, or None."""
+    return _read(cache.note(_name(folder)))
+
+
+def _read(raw: bytes | None) -> InstalledVersion | None:
     try:
-        return InstalledVersion.model_validate_json(cache.note(_name(folder)) or b"")
+        return InstalledVersion.model_validate_json(raw or b"")
     except ValidationError:  # none, of another release, or damaged
         return None
 
@@ -117,5 +139,5 @@ def _rest(folder: Path, files: Sequence[str]) -> str:
     return hasher.hexdigest()
 
 
-def _name(folder: Path) -> str:
-    return hashlib.sha256(f"version in {folder.absolute()}".encode()).hexdigest()
+def _name(folder: Path, what: str = "version") -> str:
+    return hashlib.sha256(f"{what} in {folder.absolute()}".encode()).hexdigest()
