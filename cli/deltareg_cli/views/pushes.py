@@ -1,6 +1,7 @@
 """What became of a push, or of several: the version, its checks, what was left out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
     from deltareg.client import PushReport
     from deltareg.client.push.push_several import PushedFolder
     from deltareg.wire import ProofState, RunInfo, VersionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PushedDetails:
+    """What a push says of its version, beside the bytes."""
+
+    semver: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    message: str = ""
+
+
+NOTHING_SAID = PushedDetails()
 
 
 def told_of_push(invocation: Invocation, report: "PushReport") -> None:
@@ -62,7 +75,13 @@ def show_several(invocation: Invocation, paths: Sequence[Path], pushed: "Iterabl
 
 
 def push_answer(
-    report: "PushReport", run: "RunInfo | None", *, now: datetime, waits: str = "", proof: "ProofState | None" = None
+    report: "PushReport",
+    run: "RunInfo | None",
+    *,
+    now: datetime,
+    waits: str = "",
+    proof: "ProofState | None" = None,
+    said: PushedDetails = NOTHING_SAID,
 ) -> CommandResult:
     """Show the version in a line, then the result of its checks or how to wait for them."""
     version = report.version
@@ -81,6 +100,8 @@ def push_answer(
         ]
     )
     before = _before(report)
+    if before:
+        before += _describe_given(said, report.version)
     described = f"{before}: {describe_version(version)}" if before else describe_version(version)
     if report.signature:
         described += f", signed by {report.signature.signed_by}"
@@ -110,6 +131,19 @@ def _before(report: "PushReport") -> str:
     if report.created:
         return ""
     return "was there, its bytes were sent again" if report.uploaded_bytes else "was there already"
+
+
+def _describe_given(said: PushedDetails, version: "VersionInfo") -> str:
+    """Describe what a push of bytes that were there gave their version."""
+    labels = [f"{key}={value}" if value else key for key, value in said.labels.items()]
+    given = [
+        f"the semver {said.semver}" if said.semver else "",
+        f"the {'labels' if len(labels) > 1 else 'label'} {', '.join(labels)}" if labels else "",
+        "the message" if said.message and said.message == version.message else "",
+    ]
+    has = ", ".join(filter(None, given))
+    stays = "; its message stays" if said.message and said.message != version.message else ""
+    return f"{', and has ' + has + ' now' if has else ''}{stays}"
 
 
 def _golden(report: "PushReport") -> Cell:

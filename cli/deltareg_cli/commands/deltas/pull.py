@@ -103,9 +103,10 @@ def pull(
     `deltareg signature verify DIR`. With --require-signature it is verified before anything comes.
     Beside a part of the files no signature lies, as it is of all of them.
     """
-    if len(refs) > 1 and to is None and refs[-1].startswith(_PATHS):
+    if len(refs) > 1 and to is None and _means_folder(refs[-1]):
         raise InvalidInput(
-            f"{refs[-1]} is a path, and no version", fix=f"deltareg pull {shlex.join(refs[:-1])} --to {refs[-1]}"
+            f"{refs[-1]} is a folder, and no version",
+            fix=f"deltareg pull {shlex.join(refs[:-1])} --to {shlex.quote(refs[-1])}",
         )
     for ref in refs:
         if frozen and Ref.parse(ref).is_bare:
@@ -122,6 +123,17 @@ def pull(
     if card is not None:
         put_card(invocation.client.versions.write_card(pulled.ref), card)
     show_pulled(invocation, pulled, signed_by=pulled.signed_by)
+
+
+def _means_folder(text: str) -> bool:
+    """Whether a word after a version is where its files should go."""
+    if text.startswith(_PATHS) or Path(text).is_dir():
+        return True
+    try:
+        Ref.parse(text)
+    except InvalidInput:
+        return not set(text) & set("@:")
+    return False
 
 
 def _pull_several(

@@ -18,7 +18,7 @@ from deltareg_cli.terminal.wording import clean, count, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import compression_option, concurrency_option, dry_run
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.pushes import push_answer, show_several, told_of_push
+from deltareg_cli.views.pushes import PushedDetails, push_answer, show_several, told_of_push
 from deltareg_cli.views.runs import explain_unserved
 
 if TYPE_CHECKING:
@@ -291,7 +291,8 @@ def push(
         run = wait_for(invocation, run, timeout_s=timeout)
     proof = _proof_now(invocation, report.version) if run is not None and wait else None
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
-    invocation.output.show(push_answer(report, run, now=invocation.now, waits=waits, proof=proof))
+    said = PushedDetails(semver, labels, message)
+    invocation.output.show(push_answer(report, run, now=invocation.now, waits=waits, proof=proof, said=said))
     return run_status(run) if run is not None and wait else ExitStatus.DONE
 
 

@@ -1,5 +1,7 @@
 """`deltareg upkeep`: what a registry does by itself to stay in order."""
 
+import time
+
 import click
 
 from deltareg_cli.invocation import Invocation
@@ -11,6 +13,7 @@ from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.upkeep import operation_blocks, operation_table
 
 ORDER = 25
+_WAIT_S, _POLL_S = 10.0, 0.2
 
 operation_argument = click.argument("operation", help="Its name: collect, retain, tidy, ….")
 
@@ -68,8 +71,22 @@ def resume(invocation: Invocation, operation: str) -> None:
 @operation_argument
 @click.pass_obj
 def run(invocation: Invocation, operation: str) -> None:
-    """Ask for an operation now; a server begins within seconds."""
-    _show(invocation, operation, now=True)
+    """Ask for an operation now, and show the state after it.
+
+    A server begins within seconds. One that takes longer than ten goes on, and upkeep show says how
+    far it is. Of one that is paused, the state is shown at once.
+    """
+    storage = invocation.client.storage
+    before = storage.operation(operation).ended_at
+    found = storage.set_operation(operation, now=True)
+    deadline = time.monotonic() + _WAIT_S
+    while found.ended_at == before and found.state != "paused" and found.due_at and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        found = storage.operation(operation)
+    blocks = operation_blocks(found, now=invocation.now)
+    invocation.output.show(CommandResult(fields(found, "kind", "state"), blocks, [found.kind]))
+    if found.ended_at == before:
+        invocation.output.note(f"it has not ended yet: deltareg upkeep show {found.kind}")
 
 
 @command(
@@ -99,12 +116,11 @@ def _show(
     paused: bool | None = None,
     every_s: float | None = None,
     percent: int | None = None,
-    now: bool = False,
 ) -> None:
     """Change an operation, where something is to change, and show it."""
     storage = invocation.client.storage
-    if now or any(value is not None for value in (paused, every_s, percent)):
-        found = storage.set_operation(operation, paused=paused, every_s=every_s, percent=percent, now=now)
+    if any(value is not None for value in (paused, every_s, percent)):
+        found = storage.set_operation(operation, paused=paused, every_s=every_s, percent=percent)
     else:
         found = storage.operation(operation)
     blocks = operation_blocks(found, now=invocation.now)
