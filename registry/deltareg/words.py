@@ -104,7 +104,31 @@ CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
 """What a revision did to its channel."""
 REVISION_KINDS: tuple[RevisionKind, ...] = get_args(RevisionKind)
-EventKind = Literal["push", "verdict", "promote", "rollback", "freeze", "unfreeze", "delete", "revoke", "unrevoke"]
+EventKind = Literal[
+    "push",
+    "verdict",
+    "promote",
+    "rollback",
+    "freeze",
+    "unfreeze",
+    "delete",
+    "revoke",
+    "unrevoke",
+    "restore",
+    "label",
+    "edit",
+    "deprecate",
+    "rename",
+    "create",
+    "policy",
+    "clear",
+    "review",
+    "sign",
+    "attest",
+    "evaluate",
+    "corrupt",
+    "heal",
+]
 """What happened in the life of a line."""
 RequestState = Literal["open", "promoted", "rejected", "withdrawn", "stale"]
 """What became of a request to promote."""

@@ -11,6 +11,7 @@ from deltareg.db.lines.deltas import LineFilter, line_rows
 from deltareg.db.lines.family import FamilyOrigin, family
 from deltareg.db.lines.log import event_rows
 from deltareg.db.lines.numbers import count_live, live_numbers, newest_numbers
+from deltareg.db.lines.recorded import NameInTrail, names_in_trail, rows_of
 from deltareg.db.lines.resolve import on_channel
 from deltareg.db.lines.versions import find_version
 from deltareg.db.overview.overview import channels_at_a_glance, channels_of_line, weights
@@ -55,6 +56,13 @@ ASKED = {
     "log": (
         lambda c: event_rows(c, 1, channel=None, mark=(9, "x"), limit=50),
         ("ix_versions_delta_id_created_at", "ix_revisions_channel_id_created_at", "line_verdicts"),
+    ),
+    "log of the trail": (
+        lambda c: [
+            list(names_in_trail(c, "a/b", since=1, line_action="line.rename", namespace_action="namespace.rename")),
+            rows_of(c, NameInTrail("a/b", 5, 90), ("version.label",), until=9, floor=3, limit=50),
+        ],
+        ("ix_audit_line", "ix_audit_subject_id", "ix_audit_created_at"),
     ),
     "lines by verdict": (lambda c: line_rows(c, only=LINE, after=None, limit=50), ("ix_versions_live_line",)),
     "verdicts of some versions": (

@@ -22,18 +22,20 @@ ORDER = 90
 @command(
     "log",
     Example("everything that happened to a line", "deltareg log me/chat"),
-    Example("the moves of one channel", "deltareg log me/chat --channel prod"),
+    Example("what happened to one channel", "deltareg log me/chat --channel prod"),
     see_also=("show", "channel", "audit"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
-@option("--channel", type=ChannelParam(), help="Only the moves of this channel.")
+@option("--channel", type=ChannelParam(), help="Only what happened to this channel.")
 @limit_option()
 @cursor_option()
 @click.pass_obj
 def log(invocation: Invocation, line: str, *, channel: str | None, limit: int, cursor: str | None) -> None:
     """Show what happened to a line, newest first.
 
-    Pushes, verdicts, promotions, rollbacks and deletions, with who did them and why.
+    All that is recorded of it, with who did it and why: pushes, verdicts, moves, freezes, revocations;
+    labels, semvers and messages; deprecations, deletions, what was restored; names that it, its
+    namespace or a channel had; channels and their policies; what was signed.
     """
     page = invocation.client.lines.log(line, channel=channel, cursor=cursor, limit=limit)
     columns = [

@@ -198,10 +198,17 @@ def list_versions(
 
 @router.get("/deltas/{ns}/{name}/log")
 def show_log(
-    registry: InRegistry, by: By, line: Line, channel: str | None = None, cursor: str | None = None, limit: int = 50
+    registry: InRegistry,
+    by: By,
+    line: Line,
+    channel: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+    *,
+    every: bool = False,
 ) -> Page[LogEntry]:
-    """List what happened to a line, newest first."""
-    return log_service.show_log(registry, by, line, channel=channel, cursor=cursor, limit=limit)
+    """List what happened to a line, newest first; with `every`, all that is recorded of it."""
+    return log_service.show_log(registry, by, line, channel=channel, cursor=cursor, limit=limit, every=every)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}", response_model=VersionDetail)

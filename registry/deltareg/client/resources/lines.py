@@ -47,7 +47,7 @@ class Lines(Resource):
     ) -> Listing[LogEntry]:
         """List what happened to a line, newest first."""
         path = f"{line_path(LineRef.parse(line))}/log"
-        return self._list(path, Page[LogEntry], channel=channel, cursor=cursor, limit=limit)
+        return self._list(path, Page[LogEntry], channel=channel, cursor=cursor, limit=limit, every=True)
 
     def rename(self, line: str, to: str) -> NameChange:
         """Give a line another name, also in another namespace; its former name leads on to it.

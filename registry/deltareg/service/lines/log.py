@@ -1,4 +1,6 @@
-"""The history of a line as one list: pushes, verdicts, moves and revocations, newest first."""
+"""The history of a line as one list, newest first: pushes, verdicts, moves, revocations, and what else is recorded."""
+
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -8,6 +10,7 @@ from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339
+from deltareg.service.lines.recorded_events import recorded_events
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
@@ -15,21 +18,40 @@ from deltareg.wire import LogEntry, Page
 
 
 def show_log(
-    registry: Registry, caller: Caller, line: LineRef, *, channel: str | None, cursor: str | None, limit: int
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    *,
+    channel: str | None,
+    cursor: str | None,
+    limit: int,
+    every: bool = False,
 ) -> Page[LogEntry]:
-    """List what happened to a line; with `channel`, only the moves of that channel."""
+    """List what happened to a line; with `channel`, only to that channel.
+
+    Without `every`, as clients of the release before ask, only what they have words for.
+    """
     caller.require(Right.READ, on=line)
     before = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
         rows = _rows(conn, delta.id, channel, before, check_limit(limit) + 1)
+        if every:
+            more = limit + 1
+            floor = rows[-1].at if len(rows) == more else None
+            until = None if before is None else before[0]
+            found = recorded_events(conn, caller, line, delta, channel=channel, until=until, floor=floor, limit=more)
+            rows = _newest([*rows, *(row for row in found if before is None or (row.at, row.mark) < before)], more)
     return page(rows, limit, show=lambda row: _show(line, row), key=_key)
 
 
 def _rows(
     conn: sa.Connection, delta_id: int, channel: str | None, mark: tuple[int, str] | None, limit: int
 ) -> list[EventRow]:
-    rows = queries.event_rows(conn, delta_id, channel=channel, mark=mark, limit=limit)
+    return _newest(queries.event_rows(conn, delta_id, channel=channel, mark=mark, limit=limit), limit)
+
+
+def _newest(rows: Sequence[EventRow], limit: int) -> list[EventRow]:
     return sorted(rows, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
 
 
