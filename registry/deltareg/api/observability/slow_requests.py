@@ -25,6 +25,8 @@ _PUSH: Final = "/uploads"
 _FILE_BYTES: Final = 4 << 20
 _FILES: Final = 4
 _WAITING_MOST: Final = 10_000
+_DIGITS_OF_S: Final = 6
+"""Microseconds: a push has thousands of short requests, whose parts are summed."""
 _NAME: Final = "slow-requests"
 
 
@@ -73,12 +75,12 @@ class SlowRequestFiles:
             "by": record.principal,
             "request": record.request_id,
             "status": record.status,
-            "s": round(record.seconds, 3),
+            "s": round(record.seconds, _DIGITS_OF_S),
             "received": record.received_bytes,
             "sent": record.sent_bytes,
             "statements": record.spent.statements,
             "store_calls": record.spent.store_calls,
-            "parts": {part: round(seconds, 3) for part, seconds in record.spent.parts().items()},
+            "parts": {part: round(seconds, _DIGITS_OF_S) for part, seconds in record.spent.parts().items()},
         }
         with self._lock:
             if len(self._lines) < _WAITING_MOST:
