@@ -24,7 +24,7 @@ def read_settings(path: Path) -> dict[str, object]:
 
     try:
         return dict(tomllib.loads(content.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of its library, of the text, of a number or of its depth
         raise InvalidInput(f"{path} is not TOML: {error}", fix=f"edit {path}") from error
 
 

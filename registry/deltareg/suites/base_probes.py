@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 from pydantic import TypeAdapter, ValidationError
 
 from deltareg.digest import Digest, sha256_of
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import InvalidInput
 from deltareg.identity.manifest import canonical_json
 
@@ -88,7 +88,7 @@ class BaseProbes:
             InvalidInput: It is not a probe set, or is one of a later release.
         """
         try:
-            fields = cast("dict[str, object]", json.loads(raw))
+            fields = cast("dict[str, object]", parse_json(raw))
             if fields.pop("format", None) != FORMAT:
                 raise InvalidInput(
                     "the base's probe set is of another release",

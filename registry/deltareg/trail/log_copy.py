@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Self
 
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import LogEvidence
@@ -58,14 +58,14 @@ class KeptLog:
             BadSignature: There is no checkpoint.
             ValueError: The line is incomplete.
         """
-        value: object = json.loads(line)
+        value: object = parse_json(line)
         note = value.get("checkpoint") if is_object(value) else None
         return Checkpoint.said_in(note if isinstance(note, str) else "")
 
     def add_line(self, line: str) -> None:
         """Add a line that `kept_line` wrote."""
         try:
-            value: object = json.loads(line)
+            value: object = parse_json(line)
         except ValueError:  # a server was killed while it wrote it
             self._frontier, self.cut_off = None, self.cut_off + 1
             return

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from deltareg.api.observability.request_record import RequestRecord
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.host.secrets_left_out import leave_out_secrets
 
 log = logging.getLogger(__name__)
@@ -124,12 +125,15 @@ def read_slow_requests(folder: Path, *, since: float) -> Iterator[dict[str, obje
 
 def _read_line(line: str) -> dict[str, object]:
     try:
-        value: object = json.loads(line)
+        value: object = parse_json(line)
     except ValueError:
         return {}
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _is_since(since: float, line: dict[str, object]) -> bool:
-    at = line.get("at")
-    return isinstance(at, int | float) and at >= since
+    at, parts = line.get("at"), line.get("parts")
+    numbers = [at, line.get("s"), *(parts.values() if is_object(parts) else [None])]
+    if not isinstance(line.get("status"), int) or not all(isinstance(number, int | float) for number in numbers):
+        return False
+    return cast("float", at) >= since

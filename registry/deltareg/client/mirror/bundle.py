@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deltareg.client.mirror.source import MirrorDocuments, MirrorSource
 from deltareg.digest import Digest
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import BaseInfo, ReferrerAdd, VersionInfo
@@ -67,7 +68,7 @@ class BundleSource:
         """
         self._folder = folder
         try:
-            document = json.loads((folder / "bundle.json").read_bytes())
+            document = parse_json((folder / "bundle.json").read_bytes())
             if document["format"] != FORMAT:
                 raise InvalidInput(f"{folder} is a bundle of another release", fix="update this side, too")
             self._where = str(document["where"])
@@ -110,7 +111,13 @@ class BundleSource:
 
     def evidence(self, version: VersionInfo) -> Sequence[ReferrerAdd]:
         """List what was signed about a version."""
-        return _SIGNED.validate_json(self._read("signed", f"{_hex(version.digest)}.json"))
+        raw = self._read("signed", f"{_hex(version.digest)}.json")
+        try:
+            return _SIGNED.validate_json(raw)
+        except ValidationError as error:
+            raise IntegrityFailure(
+                f"what was signed about {version.ref} is damaged in the bundle", fix="bring the bundle again"
+            ) from error
 
     def _documents(self, digest: str) -> MirrorDocuments:
         name = _hex(digest)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.host.token_files import config_dir, token_path
+from deltareg.host.urls import split_url
 
 Direction = Literal["pull", "push"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -61,7 +61,7 @@ def find_mirror(server: str, name: str) -> KnownMirror:
 
 def name_of(url: str) -> str:
     """Derive a name from an address: its host."""
-    host = urlsplit(url).hostname or ""
+    host = split_url(url).hostname or ""
     return host.lower().replace(":", "-")
 
 
@@ -97,7 +97,7 @@ def remove_mirror(server: str, name: str) -> KnownMirror:
 def _read() -> dict[str, KnownMirror]:
     path = config_dir() / _FILE
     try:
-        document: object = json.loads(path.read_bytes())
+        document: object = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from deltareg.client.context import Context
 from deltareg.client.trust.kept_verification import forget_verified, memory_path
 from deltareg.client.trust.trusted_keys import TrustedKeys, pin_followed, told_keys, trusted_keys
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
@@ -30,7 +30,7 @@ _ACCEPT = "ask who runs the registry; if a backup was restored, or a new registr
 def recall_checkpoint(server: str) -> str | None:
     """Return the last checkpoint seen of a server, as it was signed; None if there is none."""
     try:
-        value: object = json.loads(memory_path(server).read_bytes())
+        value: object = parse_json(memory_path(server).read_bytes())
     except (OSError, ValueError):
         return None
     note = value.get("note") if is_object(value) else None

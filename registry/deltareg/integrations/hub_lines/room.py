@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deltareg.client.disk.kept_files import keep_note, read_note, remove
+from deltareg.documents.json_values import parse_json
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 600.0, 86_400.0
 _NOTE, _LOCK, _FILES = "note.json", "lock", "files"
@@ -87,7 +88,7 @@ class HubRoom:
     def read(self) -> HubNote:
         """Return the note; an empty one where there is none that can be read."""
         try:
-            return HubNote(**json.loads(read_note(self._path / _NOTE) or b"{}"))
+            return HubNote(**parse_json(read_note(self._path / _NOTE) or b"{}"))
         except (ValueError, TypeError):
             return HubNote()
 
