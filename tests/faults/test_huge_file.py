@@ -102,24 +102,25 @@ def test_a_file_of_4_gib_comes_back(processes, programs, postgresql_url, request
     base, tuned = pair
     server = programs.api(database_url=postgresql_url, hub="true", **_store(request, where)).start()
     run, measured = (Cli(each, server.url, server.token) for each in (processes, programs))
-    run("base", "register", str(base), "huge")
+    # Hubs are answered from what is stored alone, so the base is, once.
+    run("base", "push" if where == "disk" else "register", str(base), "huge")
     root = run("base", "fingerprint", str(tuned)).document["root"]
     small = measured("base", "ls")
 
     pushed = measured("push", str(tuned), "lab/huge", "--base", "huge")
     checked = run("fsck", "--read-data")
-    pulled = measured("pull", "lab/huge", "--out", str(room / "pulled"))
-    made = measured("materialize", "lab/huge", "--out", str(room / "made"))
+    pulled = measured("pull", "lab/huge:v1", "--to", str(room / where / "pulled"))
+    made = measured("materialize", "lab/huge:v1", "--out", str(room / where / "made"))
 
     assert checked.document
-    assert sha256_of(room / "pulled" / FILE) == sha256_of(tuned / FILE)
+    assert sha256_of(room / where / "pulled" / FILE) == sha256_of(tuned / FILE)
     assert made.document["root"] == root
     for done in (pushed, pulled, made):
         assert done.peak_bytes - small.peak_bytes < MEMORY_BYTES
     assert peak_bytes(server.process.pid) < 2 * MEMORY_BYTES
-    _check_ranges(server, tuned)
-    for name in ("pulled", "made"):
-        shutil.rmtree(room / name)
+    if where == "disk":
+        _check_ranges(server, tuned)
+    shutil.rmtree(room / where)
     shutil.rmtree(processes.folder / "user" / "cache", ignore_errors=True)
 
 
