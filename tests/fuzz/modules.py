@@ -1,7 +1,7 @@
 """Which modules read formats, as far as their words show, and why some of them have no target."""
 
 READS = (
-    r"json\.loads\(|parse_json\(|parse_object\(|strict_json_object\(|read_yaml\(|yaml\.load\(|tomllib\.loads\(|unpack(_from)?\(|from_bytes\("
+    r"json\.loads\(|parse_json\(|parse_object\(|strict_json_object\(|read_yaml\(|yaml\.load\(|tomllib\.loads\(|parse_toml\(|unpack(_from)?\(|from_bytes\("
     r"|ecompress(or)?\(|b64decode\(|_json\(response|validate_json\(|fromisoformat\(|zipfile\.|tarfile\.open|GGUFReader|load_pem_\w+\("
 )
 """What a module calls that takes apart what somebody else wrote."""

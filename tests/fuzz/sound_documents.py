@@ -11,6 +11,7 @@ from safetensors.numpy import save
 
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor, Piece, Source
+from deltareg.signing.age_keys import load_age
 from deltareg.signing.envelopes import seal
 from deltareg.signing.statement import Statement, encode_statement
 from deltareg.suites.base_probes import draw
@@ -211,14 +212,8 @@ def _signed() -> None:
         "github",
         '{"alg":"RS256","kid":"k","typ":"JWT"}\n{"iss":"https://i.example","aud":"deltareg","sub":"x","exp":1796000000}\nsig',
     )
-    identity = "AGE-SECRET-KEY-1QQPQYSWQVZS3JTJV9P5RWSEDF0CYPM8KVT3Q8MZD2YTLNMHU3JGSC9A7VA"
-    try:
-        import pyrage
-
-        made = pyrage.x25519.Identity.generate()
-        identity, recipient = str(made), str(made.to_public())
-    except ImportError:
-        recipient = "age1x"
+    made = load_age().x25519.Identity.generate()
+    identity, recipient = str(made), str(made.to_public())
     keep("age-identities", "one", f"# created: 2026\n{identity}\n")
     keep("age-recipients", "one", recipient)
 

@@ -55,7 +55,7 @@ def _hub() -> None:
     )
     blobs = [OciBlob.of(b"{}", "application/json"), OciBlob.of(b"weights", "application/octet-stream")]
     artifact = make_manifest("application/vnd.x", blobs[0], blobs[1:], annotations={"a": "b"})
-    keep("oci-manifest", "made", artifact.manifest.body)  # type: ignore[arg-type]
+    keep("oci-manifest", "made", artifact.manifest.body)
     own = artifact.manifest.descriptor.to_json() | {"annotations": {"org.opencontainers.image.ref.name": "1.0"}}
     keep("oci-layout", "made", encode({"schemaVersion": 2, "manifests": [own]}))
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):

@@ -60,7 +60,9 @@ class Target:
         """
         try:
             value = self.read(data)
-        except (DeltaregError, *self.allowed) as error:
+        except Exception as error:
+            if not isinstance(error, (DeltaregError, *self.allowed)):
+                raise
             str(error)
             return type(error).__name__
         if self.write is not None:

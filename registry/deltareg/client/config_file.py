@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from deltareg.documents.toml_document import parse_toml
 from deltareg.errors import InvalidInput
 
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
@@ -20,11 +21,9 @@ def read_settings(path: Path) -> dict[str, object]:
         content = path.read_bytes()
     except FileNotFoundError:
         return {}
-    import tomllib  # most folders have no such file
-
     try:
-        return dict(tomllib.loads(content.decode()))
-    except (ValueError, RecursionError) as error:  # of its library, of the text, of a number or of its depth
+        return parse_toml(content)
+    except ValueError as error:
         raise InvalidInput(f"{path} is not TOML: {error}", fix=f"edit {path}") from error
 
 
@@ -91,9 +90,7 @@ def _table(lines: Sequence[str], header: str) -> tuple[int, int]:
 
 
 def _write(path: Path, text: str) -> None:
-    import tomllib  # as above
-
-    tomllib.loads(text)
+    parse_toml(text.encode())
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with draft.open("w", encoding="utf-8") as file:

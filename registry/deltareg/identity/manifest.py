@@ -291,7 +291,7 @@ def _from_json(raw: bytes) -> Manifest:
     )
 
 
-def _config(config: dict[str, object]) -> dict[str, object]:
+def _config(config: Mapping[str, object]) -> Mapping[str, object]:
     try:
         _no_floats(config)
     except InvalidInput as error:

@@ -1,7 +1,6 @@
 """The file that names the providers: one table each, checked before anything is asked of them."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from deltareg.documents.json_values import is_object
 from deltareg.documents.strict_fields import DocumentPlace, read_list, read_object, read_text
+from deltareg.documents.toml_document import parse_toml
 from deltareg.errors import DeltaregError, InvalidInput, Misconfigured
 from deltareg.host.urls import split_url
 from deltareg.refs import parse_name
@@ -60,12 +60,12 @@ def read_providers(path: Path) -> tuple[ProviderSettings, ...]:
         Misconfigured: It cannot be read, or something in it is wrong; the error says what.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = parse_toml(path.read_bytes())
         providers = tuple(_provider(name, value, path.parent) for name, value in document.items())
         _check_apart(providers)
     except OSError as error:
         raise Misconfigured(f"cannot read {path}: {error.strerror}", fix="see DELTAREG_OIDC") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Misconfigured(f"{path} is not TOML: {error}", fix=f"edit {path}") from error
     except InvalidInput as error:
         raise Misconfigured(f"{path}: {error.message}", fix=error.fix) from error

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from deltareg.client.convert import gguf_file
 from deltareg.client.convert.gguf_head import check_head
+from deltareg.client.convert.gguf_library import gguf
 from deltareg.client.convert.torch_archive.archive import read_archive
 from deltareg.client.folders.folder import open_folder
 from tests.fuzz.target import SCRATCH, Target, of_file
@@ -39,7 +40,7 @@ def _pickle(data: bytes) -> object:
 def _gguf(path: Path) -> object:
     """Read a file as its own library does, where its head passes."""
     check_head(path)
-    library = gguf_file.gguf()
+    library = gguf()
     try:
         reader = library.GGUFReader(path)
         values = {tensor.name: gguf_file._values(tensor) for tensor in reader.tensors}

@@ -39,8 +39,8 @@ _FOLLOWED = FollowedChannel(LineRef("team", "chat"), "prod")
 
 def _yaml(data: bytes) -> object:
     fields = read_yaml(data, what="document")
-    for path in ([next(iter(fields), "")], ["a", 0]):
-        find_line(data, path)
+    find_line(data, [next(iter(fields), "")])
+    find_line(data, ["a", 0])
     key_lines(data)
     assert read_yaml(write_yaml(fields).encode(), what="document") == fields
     return None
@@ -79,7 +79,7 @@ def _task(data: bytes) -> object:
     return fill_task(read_task(document, "task"), lambda _: rows)
 
 
-def _samples(name: str):  # type: ignore[no-untyped-def]
+def _samples(name: str):
     return lambda data: read_samples(ProbeSet("p", name), data)
 
 
@@ -125,7 +125,7 @@ def _notes(data: bytes) -> object:
         return read_notes(folder, "team/chat")
 
 
-def _data(name: str):  # type: ignore[no-untyped-def]
+def _data(name: str):
     return of_file(read_records, name)
 
 
@@ -157,7 +157,7 @@ TARGETS = (
     Target("golden", _golden, ("suites.golden_file",)),
     Target("base-probes", BaseProbes.decode, ("suites.base_probes",), write=BaseProbes.encode),
     Target("access-files", _access, ("client.applying.access_files",)),
-    Target("client-config", of_file(read_settings, "config.toml"), ("client.config_file",)),
+    Target("client-config", of_file(read_settings, "config.toml"), ("client.config_file", "documents.toml_document")),
     Target("providers", of_file(read_providers, "oidc.toml"), ("oidc.provider_file",)),
     Target("lock-file", of_file(_lock, "deltas.lock"), ("client.pull.lock_file",)),
     Target(

@@ -106,7 +106,7 @@ TARGETS = (
     Target("backup-rows", _rows, ("service.backup.segments",)),
     Target("backup-frame", _frame, ("service.backup.segments",)),
     Target("mirror-bundle", _mirror, ("client.mirror.bundle",)),
-    Target("version-bundle", lambda data: read_bundle(data) and None, ("wire.bundles",)),
+    Target("version-bundle", lambda data: len(read_bundle(data)[1]), ("wire.bundles",)),
     Target("slow-requests", _records, ("api.observability.slow_requests",)),
     Target("room-samples", _samples, ("api.observability.growth",)),
     Target("answer", _answer, ("client.http.answers",)),

@@ -102,7 +102,7 @@ TARGETS = (
     Target("checkpoint", _checkpoint, ("trail.checkpoint",)),
     Target("log", _log, ("trail.lines", "trail.check")),
     Target("excerpt", _excerpt, ("trail.excerpt",)),
-    Target("log-copy", of_text(lambda text: KeptLog.read(text, KEYS, where="it") and None), ("trail.log_copy",)),
+    Target("log-copy", of_text(lambda text: KeptLog.read(text, KEYS, where="it").cut_off), ("trail.log_copy",)),
     Target("log-head", of_text(KeptLog.head_of), ("trail.log_copy",), allowed=(ValueError,)),
     Target("verified-log", _verified, ("trail.verified",)),
     Target(

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.older_reading import OlderReading, older_reading
@@ -110,7 +111,7 @@ def _with_fields(folder: Path, fields: Mapping[str, object]) -> Generator[Path, 
         for file in filter(Path.is_file, folder.iterdir()):
             (Path(copy) / file.name).symlink_to(file.resolve())
         config = Path(copy) / _CONFIG
-        document = parse_json(config.read_bytes())
+        document = cast("dict[str, object]", parse_json(config.read_bytes()))
         config.unlink()
         config.write_text(json.dumps({**document, **fields}))
         yield Path(copy)

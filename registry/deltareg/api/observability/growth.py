@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from deltareg.documents.json_values import parse_json
 from deltareg.errors import DeltaregError
@@ -85,7 +85,7 @@ def read_samples(folder: Path, *, since: float) -> Iterator[RoomSample]:
     with file:
         for line in file:
             try:
-                sample = RoomSample(**parse_json(line))
+                sample = RoomSample(**cast("dict[str, Any]", parse_json(line)))
                 is_new = sample.at >= since
             except (ValueError, TypeError):
                 continue

@@ -174,8 +174,8 @@ def _json(path: Path) -> Iterator[Record]:
 
 def _parse_json(text: str, where: str) -> object:
     try:
-        return cast(object, parse_json(text))
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InvalidInput(f"{where}: not valid JSON: {error}", fix=_AS_OBJECT) from error
 
 

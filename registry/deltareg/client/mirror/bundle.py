@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -68,7 +69,7 @@ class BundleSource:
         """
         self._folder = folder
         try:
-            document = parse_json((folder / "bundle.json").read_bytes())
+            document = cast("dict[str, Any]", parse_json((folder / "bundle.json").read_bytes()))
             if document["format"] != FORMAT:
                 raise InvalidInput(f"{folder} is a bundle of another release", fix="update this side, too")
             self._where = str(document["where"])

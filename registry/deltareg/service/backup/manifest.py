@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -109,9 +109,9 @@ def read_manifest(envelope: bytes) -> BackupManifest:
         IntegrityFailure: It is none, or was changed after it was signed.
     """
     try:
-        body = parse_json(envelope)
-        named = parse_json(decode_base64(body["payload"]))["signed_by"]
-        key = PublicKey.parse(named)
+        body = cast("dict[str, Any]", parse_json(envelope))
+        named = cast("dict[str, Any]", parse_json(decode_base64(body["payload"])))
+        key = PublicKey.parse(named["signed_by"])
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityFailure("what lies there is no backup", fix=_NO_BACKUP) from error
     opened = open_envelope(envelope, {key.keyid: key}, payload_type=PAYLOAD_TYPE)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -139,7 +140,7 @@ def _check_object(store: BlobStore, digest: str, key: str) -> None:
 def _read_keys(archive: Archive, manifest: BackupManifest, catalog: BackupCatalog) -> dict[str, bytes]:
     if not catalog.keys:
         return {}
-    found: Mapping[str, str] = parse_json(read_whole(archive, manifest, catalog.keys))
+    found = cast("dict[str, str]", parse_json(read_whole(archive, manifest, catalog.keys)))
     return {name: base64.b64decode(text) for name, text in found.items()}
 
 
