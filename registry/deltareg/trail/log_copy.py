@@ -4,7 +4,6 @@ The hashes show which row has changed, even if somebody rewrote the database wit
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -75,7 +74,7 @@ class KeptLog:
             raise InvalidInput(f"{self._where} holds no checkpoints")
         try:
             self.add(note, base64.b64decode(hashes, validate=True))
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidInput(f"{self._where} holds hashes that are none") from error
 
     def add(self, note: str, hashes: bytes) -> None:

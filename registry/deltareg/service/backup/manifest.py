@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.upkeep.table_rows import ColumnKind, TableLayout
 from deltareg.documents.json_values import parse_json
-from deltareg.errors import IntegrityFailure
+from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.signing.envelopes import decode_base64, open_envelope, seal
 from deltareg.signing.keys import PublicKey, SigningKey
 
@@ -111,8 +111,8 @@ def read_manifest(envelope: bytes) -> BackupManifest:
     try:
         body = cast("dict[str, Any]", parse_json(envelope))
         named = cast("dict[str, Any]", parse_json(decode_base64(body["payload"])))
-        key = PublicKey.parse(named["signed_by"])
-    except (ValueError, KeyError, TypeError) as error:
+        key = PublicKey.parse(str(named["signed_by"]))
+    except (ValueError, KeyError, TypeError, InvalidInput) as error:
         raise IntegrityFailure("what lies there is no backup", fix=_NO_BACKUP) from error
     opened = open_envelope(envelope, {key.keyid: key}, payload_type=PAYLOAD_TYPE)
     try:

@@ -6,7 +6,6 @@ changed changes one segment, wherever it lies, and the next backup sends that on
 """
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,6 +97,6 @@ def _read(value: object) -> Value:
     if is_object(value) and isinstance(text := value.get("bytes"), str):
         try:
             return base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError("bytes are not in base64") from error
     raise ValueError("a value is of no kind that a row has")
