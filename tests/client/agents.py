@@ -37,7 +37,7 @@ def running_agent(client, *folders, **options):
         yield events
     finally:
         agent.stop()
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
 
 

@@ -44,7 +44,7 @@ def test_an_engine_that_starts_on_another_base_gets_nothing_until_it_has_the_rig
         assert aliases(tmp_path) == {}
 
         vllm.restart(base=str(BASES / "tinyllama"))
-        until(lambda: vllm.names() == [V2], "v2 is loaded again", timeout_s=20)
+        until(lambda: vllm.names() == [V2], "v2 is loaded again")
         assert reported(maker, 2).base == "checked"
 
     assert (follower.base, follower.drift) == ("wrong", "failed")

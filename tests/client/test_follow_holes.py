@@ -34,7 +34,7 @@ def test_an_adapter_that_is_not_let_go_holds_up_no_other(vllm, host, maker, tmp_
         until(lambda: events[-1].observed.trouble, "it is told")
         follower = reported(maker, 2)
         vllm.stuck.clear()
-        until(lambda: vllm.names() == [V2], "it is let go after all", timeout_s=20)
+        until(lambda: vllm.names() == [V2], "it is let go after all")
         until(lambda: not reported(maker, 2).trouble, "nothing is wrong any more")
 
     assert other not in vllm.names()

@@ -133,7 +133,7 @@ def test_what_vllm_refuses_is_reported_and_the_old_version_stays(vllm, host, mak
         follower = reported(maker, 1, "failed")
         assert vllm.names() == [V1]
         vllm.max_lora_rank = 16
-        until(lambda: V2 in vllm.names(), "v2 is loaded after all", timeout_s=20)
+        until(lambda: V2 in vllm.names(), "v2 is loaded after all")
 
     assert "LoRA rank" in follower.error
     assert "max_lora_rank 1" in follower.error
@@ -145,7 +145,7 @@ def test_a_server_that_started_again_gets_its_adapter_again(vllm, host, tmp_path
         vllm.is_down = True
         vllm.forget()
         vllm.is_down = False
-        until(lambda: vllm.names() == [V2], "v2 is loaded again", timeout_s=20)
+        until(lambda: vllm.names() == [V2], "v2 is loaded again")
 
 
 def test_an_agent_that_starts_again_ends_what_the_one_before_left(vllm, host, maker, tmp_path):

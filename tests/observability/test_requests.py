@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -11,13 +12,16 @@ import yaml
 from fastapi.testclient import TestClient
 
 from deltareg.api.app import create_app
+from deltareg.api.doctor.slow import group
 from deltareg.api.observability import slow_requests
 from deltareg.api.observability.options import Observability
+from deltareg.api.observability.request_record import RequestRecord
 from deltareg.api.observability.slow_requests import SlowRequestFiles, read_slow_requests
 from deltareg.db.runs import runs
 from deltareg.db.session import create_engine, write
 from deltareg.digest import sha256_of
 from deltareg.errors import BlobMissing
+from deltareg.host.time_spent import TimeSpent
 from deltareg.service.access.tokens import bootstrap_token, mint_secret
 from deltareg.service.registry import Registry
 from deltareg.store import fresh_key, open_store
@@ -26,6 +30,13 @@ from deltareg.wire import API
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "observability"
 OWN = re.compile(r"\bdeltareg_[a-z_]+\b")
+_UPLOAD_SCOPE = {
+    "method": "PUT",
+    "path": f"{API}/uploads/0f0f",
+    "query_string": b"",
+    "path_params": {"upload_id": "0f0f"},
+    "route": SimpleNamespace(path=f"{API}/uploads/{{upload_id}}"),
+}
 HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -80,6 +91,18 @@ def test_requests_of_pushes_are_recorded_with_their_parts(asked, slow, tmp_path)
     assert line["request"] == "r-2"
     parts = json.loads(json.dumps(line["parts"]))
     assert 0 < parts["database"] <= line["s"]
+
+
+def test_parts_of_many_short_requests_add_up(slow, tmp_path):
+    for _ in range(1_000):
+        record = RequestRecord(_UPLOAD_SCOPE, TimeSpent(), "r-3")
+        record.seconds, record.spent.database = 0.000_45, 0.000_4
+        slow.note(record, is_patient=False)
+    slow.write()
+
+    (push,) = group(read_slow_requests(tmp_path / "records", since=0)).values()
+
+    assert push.parts == {"database": pytest.approx(0.4), "own": pytest.approx(0.05)}
 
 
 def test_the_record_is_bounded(asked, slow, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ STRANGE = {
     "an old browser, elsewhere": {"Origin": "https://evil.example"},
     "an old browser, another port": {"Origin": "http://127.0.0.1:1"},
     "an old browser, a sandbox": {"Origin": "null"},
+    "an old browser, an address that is none": {"Origin": "http://["},
     "nobody says": {},
 }
 KEPT = (
@@ -46,6 +47,18 @@ def test_what_comes_from_elsewhere_does_nothing(desk, headers):
     assert (moved.status_code, login.status_code, logout.status_code) == (403, 403, 403)
     assert "Set-Cookie" not in login.headers
     assert desk.client().channels.show("team/lora", "dev").revision == 0
+
+
+@pytest.mark.parametrize("name", ["Host", "Referer", "Origin"])
+def test_an_address_that_is_none_is_no_fault_of_the_server(desk, name):
+    with browser(desk, desk.admin_token) as client:
+        word = word_of(client)
+        answers = [
+            client.request(method, path, headers={name: "http://["}, data=data)
+            for method, path, data in (("GET", "/ui/", None), ("GET", "//[", None), ("POST", PATH, {"word": word}))
+        ]
+
+    assert all(answer.status_code < 500 for answer in answers)
 
 
 def test_an_old_browser_is_told_by_its_origin(desk):

@@ -102,9 +102,13 @@ class Pauses:
             options["cursor_factory"] = type("Cursor", (_Noting, options["cursor_factory"]), {"pauses": self})
 
     def _before_transaction(self, conn):
+        if self.between_statements or not conn.get_execution_options().get(BEGIN_OPTION):
+            self.pause("before the transaction")  # what SQLite begins writing with comes as a statement
+
+    def before_writing(self, connection):
+        """Pause before a connection of SQLite takes the only right to write."""
         self.pause("before the transaction")
-        if conn.get_execution_options().get(BEGIN_OPTION) and not self.between_statements:
-            self.writing.add((ACTOR.get(), id(conn.connection.driver_connection)))
+        self.writing.add((ACTOR.get(), id(connection)))
 
     def _after_transaction(self, connection, _record):
         self.writing.discard((ACTOR.get(), id(connection)))
@@ -142,6 +146,8 @@ class _Noting:
 
 class _SqliteCursor(TimedSqliteCursor):
     def execute(self, sql, parameters=(), /):
+        if sql == "BEGIN IMMEDIATE":
+            self.connection.pauses.before_writing(self.connection)
         self.connection.pauses.before_statement(sql, is_alone=not self.connection.in_transaction)
         return super().execute(sql, parameters)
 

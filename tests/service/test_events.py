@@ -170,11 +170,11 @@ def test_events_that_somebody_is_taking_are_left_to_them(postgresql_engine):
         with write(postgresql_engine) as conn:
             conn.execute(sa.select(t.outbox).with_for_update())
             taken.set()
-            done.wait(20)
+            done.wait(60)
 
     taker = threading.Thread(target=take)
     taker.start()
-    taken.wait(20)
+    taken.wait(60)
     dropped = drop_some_events(postgresql_engine)
     done.set()
     taker.join()

@@ -128,14 +128,14 @@ def test_one_that_is_held_is_left_to_who_holds_it(registry, ada, delta, monkeypa
 
     def slow(*args, **kwargs):
         at_work.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return before(*args, **kwargs)
 
     monkeypatch.setattr(collecting, "release_some", slow)
     ask(registry, ada, "collect", now=True)
     holding = threading.Thread(target=first.work_on_one)
     holding.start()
-    assert at_work.wait(20)
+    assert at_work.wait(60)
 
     assert second.work_on_one() is False
     assert show_operation(registry, ada, "collect").state == "running"

@@ -70,6 +70,9 @@ def test_what_the_client_would_not_send_the_server_does_not_take(client, folder)
     stray = {"x": base64.b64encode(b"stray").decode()}
     with pytest.raises(InvalidInput, match="names no file"):
         client._api.post("/suites", SuitePush(document=text, files=stray), type(document))
+    for odd in ("§", "a", "a b c"):
+        with pytest.raises(InvalidInput, match="no base64"):
+            client._api.post("/suites", SuitePush(document=text, files={"x": odd}), type(document))
     assert [one.name for one in client.suites.list().items] == BUILT_IN
 
 

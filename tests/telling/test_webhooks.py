@@ -173,7 +173,7 @@ def test_a_slow_receiver_holds_up_nobody_else(registry, ada):
     has_time = threading.Event()
 
     def slow(_request):
-        has_time.wait(20)
+        has_time.wait(60)
         return 200
 
     with receiver(slow) as here, receiver() as well:

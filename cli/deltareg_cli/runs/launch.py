@@ -1,12 +1,12 @@
 """Starts processes of the other packages, in place of this one or beside it, without importing them."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import Inconclusive
 from deltareg.host.parts import NEEDS, missing_of, require
 from deltareg.host.worker_process import ask, rebuild_error, worker_environ, worker_line
@@ -98,7 +98,7 @@ def _read_output(
     last: Mapping[str, object] = {}
     for raw in process.stdout:
         try:
-            document = cast("dict[str, object]", json.loads(raw))
+            document = cast("dict[str, object]", parse_json(raw))
         except ValueError:
             continue  # a library's own words
         if "progress" in document:

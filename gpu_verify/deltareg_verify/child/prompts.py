@@ -4,14 +4,13 @@ A version's own tokenizer and template take precedence over its base's, as when 
 served.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 from deltareg.errors import InvalidInput
 from deltareg.wire.findings import GIVEN_MOST, plain_text
 from deltareg.words import PromptForm, TemplateOf
@@ -123,8 +122,8 @@ def read_settings(file: Path) -> dict[str, object]:
     if not file.is_file():
         return {}
     try:
-        document: object = json.loads(file.read_bytes())
-    except (ValueError, RecursionError):
+        document: object = parse_json(file.read_bytes())
+    except ValueError:
         return {}
     return document if is_object(document) else {}
 

@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import InvalidInput
 
 FORMAT = 2
@@ -152,7 +153,7 @@ class Figures:
             InvalidInput: It is something else.
         """
         try:
-            values = cast("dict[str, Any]", json.loads(raw))
+            values = cast("dict[str, Any]", parse_json(raw))
             if len(raw) > MOST_BYTES or values.pop("format", None) != FORMAT:
                 raise InvalidInput("the figures of the base are of another release")
             figures = TypeAdapter(cls).validate_python(values)

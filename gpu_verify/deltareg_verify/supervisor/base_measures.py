@@ -232,7 +232,7 @@ class BaseMeasures:
 
 def _write_probes(probes: BaseProbeSet, folder: Path) -> Path:
     file = folder / "base-probes.json"
-    file.write_text(probes.document)
+    file.write_text(probes.document, encoding="utf-8")
     return file
 
 

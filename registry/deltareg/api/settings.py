@@ -3,12 +3,13 @@
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deltareg.api.log_lines import LogForm, LogLevel
+from deltareg.host.urls import split_url
 from deltareg.service.issuers import KNOWN
 from deltareg.service.operations.operation import KeepingTimes
 from deltareg.words import BareName, Founders
@@ -200,7 +201,7 @@ class ServerSettings(BaseSettings):
 
     def own_disks(self) -> dict[str, Path]:
         """Return the folders on this machine that the server writes to, by their content."""
-        database, store = urlsplit(self.effective_database_url), urlsplit(self.effective_store_url)
+        database, store = split_url(self.effective_database_url), split_url(self.effective_store_url)
         folders: dict[str, Path] = {}
         if database.scheme.startswith("sqlite"):
             folders["database"] = Path(database.path[1:]).absolute().parent

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from deltareg.documents.toml_document import parse_toml
 from deltareg.errors import InvalidInput
 from deltareg.host.shared_files import change_file
 
@@ -20,11 +21,9 @@ def read_settings(path: Path) -> dict[str, object]:
         content = path.read_bytes()
     except FileNotFoundError:
         return {}
-    import tomllib  # most folders have no such file
-
     try:
-        return dict(tomllib.loads(content.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(content)
+    except ValueError as error:
         raise InvalidInput(f"{path} is not TOML: {error}", fix=f"edit {path}") from error
 
 

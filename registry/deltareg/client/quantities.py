@@ -7,6 +7,7 @@ from deltareg.errors import InvalidInput
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_SIZE_LIMIT = 1 << 62
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -61,4 +62,7 @@ def parse_size(text: str) -> int:
     if match is None:
         raise InvalidInput(f"not a size: {text[:60]!r}", fix="write 50GB, 512MiB or a number of bytes")
     power = " kmgt".index(match[2].lower() or " ")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    size = float(match[1]) * (1024 if match[3] else 1000) ** power
+    if size >= _SIZE_LIMIT:
+        raise InvalidInput(f"not a size: {text[:60]!r}", fix="write 50GB, 512MiB or a number of bytes")
+    return int(size)

@@ -1,6 +1,7 @@
 """JSON that somebody else wrote: parsed without surprises, and type guards so that the type checker follows."""
 
 import json
+import math
 from typing import TypeGuard
 
 
@@ -14,6 +15,18 @@ def parse_json(raw: bytes | str) -> object:
         value: object = json.loads(raw)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    return value
+
+
+def read_float(text: str) -> float:
+    """Return the number that JSON writes with a fraction or an exponent, for `json.loads(parse_float=…)`.
+
+    Raises:
+        ValueError: It is larger than any float, and would be read as infinity, which JSON cannot write.
+    """
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is larger than any number that is read here")
     return value
 
 

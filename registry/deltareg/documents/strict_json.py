@@ -3,7 +3,7 @@
 import json
 from typing import NoReturn
 
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, read_float
 from deltareg.errors import InvalidInput
 
 _DEEPEST = 16
@@ -22,7 +22,9 @@ def parse_object(data: bytes, *, what: str) -> dict[str, object]:
     if _depth(data) > _DEEPEST:
         raise InvalidInput(f"{what} is nested deeper than {_DEEPEST} levels")
     try:
-        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value: object = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=read_float
+        )
     except ValueError as error:
         raise InvalidInput(f"{what} is no JSON that means one thing: {error}") from error
     if not is_object(value):

@@ -9,9 +9,9 @@ import os
 import stat
 import uuid
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deltareg.errors import InvalidInput, Misconfigured
+from deltareg.host.urls import split_url
 
 _LOOPBACK = {"localhost", "::1", "0.0.0.0", "::"}  # noqa: S104  # names compared, nothing is bound
 _PORTS = {"http": 80, "https": 443}
@@ -30,7 +30,7 @@ def token_path(server: str) -> Path:
     Raises:
         InvalidInput: The URL is not `http://…` or `https://…` with a host.
     """
-    url = urlsplit(server)
+    url = split_url(server)
     try:
         port = url.port or _PORTS[url.scheme]
     except (KeyError, ValueError) as error:
@@ -48,12 +48,12 @@ def is_confidential(server: str) -> bool:
         InvalidInput: The URL is not `http://…` or `https://…` with a host.
     """
     token_path(server)
-    return urlsplit(server).scheme == "https" or is_here(server)
+    return split_url(server).scheme == "https" or is_here(server)
 
 
 def is_here(server: str) -> bool:
     """Whether a server's address is one of this machine alone."""
-    host = urlsplit(server).hostname or ""
+    host = split_url(server).hostname or ""
     if host in _LOOPBACK:
         return True
     from ipaddress import ip_address  # most registries have a name, or are on this machine

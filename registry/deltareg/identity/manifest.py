@@ -289,12 +289,20 @@ def _from_json(raw: bytes) -> Manifest:
         variant=reader.text("variant"),
         foldable=reader.flag("foldable"),
         base=None if base is None else Digest.parse(reader.text("base")),
-        config=reader.mapping("config"),
+        config=_config(reader.mapping("config")),
         tensors=tuple(_tensor(_Reader(item)) for item in reader.items("tensors")),
         files=tuple(_file(_Reader(item)) for item in reader.items("files")),
         parents=tuple(Digest.parse(str(item)) for item in reader.list("parents")),
         source=Source(source.text("library"), source.text("version")),
     )
+
+
+def _config(config: Mapping[str, object]) -> Mapping[str, object]:
+    try:
+        _no_floats(config)
+    except InvalidInput as error:
+        raise _build_refusal(error.message) from error
+    return config
 
 
 def _tensor(read: "_Reader") -> ManifestTensor:

@@ -7,12 +7,12 @@ is that of the settings.
 
 import os
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from deltareg.client import Client
 from deltareg.client.config import load_config
 from deltareg.errors import InvalidInput
 from deltareg.host.token_files import is_confidential
+from deltareg.host.urls import split_url
 
 SCHEME = "deltareg://"
 _OF_ANOTHER_SERVER = ("DELTAREG_TOKEN", "DELTAREG_TOKEN_FILE", "DELTAREG_SERVER")
@@ -82,7 +82,7 @@ def open_client(
     options = {"profile": profile, "cache_dir": cache_dir}
     flags = {key: text for key, text in options.items() if text is not None}
     own = load_config(flags=flags).config
-    if not server or urlsplit(own.server).netloc == server:
+    if not server or split_url(own.server).netloc == server:
         return Client(config=own, token=token)
     if "://" in server:
         return Client(config=load_config(flags=flags | {"server": server}).config, token=token)

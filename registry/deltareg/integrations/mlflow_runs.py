@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 from deltareg.client import Client
 from deltareg.errors import InvalidInput, Misconfigured, NotFound, Unavailable
+from deltareg.host.urls import split_url
 from deltareg.integrations.addresses import SCHEME
 
 RUN = "mlflow.run"
@@ -93,7 +94,7 @@ def register_version(client: Client, ref: str, model: str, *, alias: str = "", t
         Misconfigured: MLflow is not installed.
     """
     version = client.versions.files(ref).version
-    host = urlsplit(client.config.server).netloc
+    host = split_url(client.config.server).netloc
     source = f"{SCHEME}{host}/{version.namespace}/{version.name}@{version.digest}"
     tags = {"deltareg.ref": version.ref, "deltareg.base": version.base.name}
     store, errors = _client(tracking_uri), import_module("mlflow.exceptions")
@@ -151,5 +152,5 @@ def _translate_error(error: Any, what: str) -> Exception:  # noqa: ANN401  # as 
 
 def _plain(url: str) -> str:
     """Return a URL without user name, password and trailing slash."""
-    parts = urlsplit(str(url))
+    parts = split_url(str(url))
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

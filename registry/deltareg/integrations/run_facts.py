@@ -4,7 +4,9 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
+
+from deltareg.host.urls import split_url
 
 METRIC = "metric."
 _MOST_METRICS, _MOST_CHARACTERS = 40, 256
@@ -98,5 +100,5 @@ def _of_ci(environ: Mapping[str, str]) -> str:
 
 def _plain(url: str) -> str:
     """Return a URL without user name and password."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

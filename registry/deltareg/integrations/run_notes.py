@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 
 _FILE = "run.json"
 
@@ -84,7 +84,7 @@ def read_notes(folder: Path, line: str) -> RunNotes:
     """Read the notes of a training that continues; empty ones if there are none for this line."""
     fresh = RunNotes(folder, line)
     try:
-        document: object = json.loads((folder / _FILE).read_text())
+        document: object = parse_json((folder / _FILE).read_text())
     except (OSError, ValueError):
         return fresh
     if not is_object(document) or document.get("line") != line:

@@ -8,10 +8,10 @@ W&B's lineage, and the bytes come from the registry.
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from deltareg.client import Client
 from deltareg.errors import InvalidInput
+from deltareg.host.urls import split_url
 from deltareg.integrations.addresses import SCHEME, open_client, parse_address
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add_version(artifact: _Artifact, ref: str, *, client: Client | None = None) 
     """
     with open_client() if client is None else nullcontext(client) as registry:
         files = registry.versions.files(ref)
-        host = urlsplit(registry.config.server).netloc
+        host = split_url(registry.config.server).netloc
     version = files.version
     address = f"{SCHEME}{host}/{version.namespace}/{version.name}@{version.digest}"
     for file in files.files:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from deltareg.documents.json_values import is_list
 from deltareg.errors import Misconfigured
+from deltareg.host.urls import split_url
 from deltareg.oidc.asking import ask
 from deltareg.oidc.provider_file import ProviderSettings, is_loopback
 
@@ -82,9 +82,9 @@ def _suggest_scopes(known: list[str]) -> tuple[str, ...]:
 
 def _address(settings: ProviderSettings, found: Mapping[str, object], key: str) -> str:
     url = found.get(key)
-    if not isinstance(url, str) or not urlsplit(url).hostname or not url.isprintable():
+    if not isinstance(url, str) or not split_url(url).hostname or not url.isprintable():
         raise _unfit(settings, f"its metadata has no {key}")
-    if urlsplit(url).scheme != "https" and not (is_loopback(url) and is_loopback(settings.issuer)):
+    if split_url(url).scheme != "https" and not (is_loopback(url) and is_loopback(settings.issuer)):
         raise _unfit(settings, f"its {key} is not https")
     return url
 

@@ -28,7 +28,7 @@ _METADATA_S = 3600.0
 _RETRY_S = 5.0
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _NOBODYS = "a-code-that-nobody-has"
-_STRANGE = {"invalid_client", "unauthorized_client"}
+_STRANGE = ("invalid_client", "unauthorized_client")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
 """The file that names the providers: one table each, checked before anything is asked of them."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deltareg.documents.json_values import is_object
 from deltareg.documents.strict_fields import DocumentPlace, read_list, read_object, read_text
+from deltareg.documents.toml_document import parse_toml
 from deltareg.errors import DeltaregError, InvalidInput, Misconfigured
+from deltareg.host.urls import split_url
 from deltareg.refs import parse_name
 from deltareg.signing.key_file import read_private
 
@@ -60,12 +60,12 @@ def read_providers(path: Path) -> tuple[ProviderSettings, ...]:
         Misconfigured: It cannot be read, or something in it is wrong; the error says what.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = parse_toml(path.read_bytes())
         providers = tuple(_provider(name, value, path.parent) for name, value in document.items())
         _check_apart(providers)
     except OSError as error:
         raise Misconfigured(f"cannot read {path}: {error.strerror}", fix="see DELTAREG_OIDC") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise Misconfigured(f"{path} is not TOML: {error}", fix=f"edit {path}") from error
     except InvalidInput as error:
         raise Misconfigured(f"{path}: {error.message}", fix=error.fix) from error
@@ -74,7 +74,7 @@ def read_providers(path: Path) -> tuple[ProviderSettings, ...]:
 
 def is_loopback(url: str) -> bool:
     """Whether an address is one of this machine."""
-    host = urlsplit(url).hostname or ""
+    host = split_url(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -109,7 +109,7 @@ def _provider(name: str, value: object, folder: Path) -> ProviderSettings:
 
 
 def _issuer(text: str, place: DocumentPlace) -> str:
-    url = urlsplit(text)
+    url = split_url(text)
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(text)):
         raise place.at("issuer").wrong("is not an https address", fix="write the issuer as its metadata names it")
     if not url.hostname or url.query or url.fragment:

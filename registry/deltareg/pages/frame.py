@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 
 from deltareg import __version__
+from deltareg.host.urls import split_url
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.cookie import secret_of
 from deltareg.pages.guard import ROOT, form_word
@@ -124,7 +125,7 @@ def _here(request: Request) -> str:
 
 
 def _without(address: str, *names: str) -> str:
-    parts = urlsplit(address)
+    parts = split_url(address)
     query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if k not in names])
     return parts.path + (f"?{query}" if query else "")
 

@@ -9,12 +9,12 @@ import hashlib
 import hmac
 import re
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from deltareg.errors import Forbidden
+from deltareg.host.urls import split_url
 
 ROOT: Final = "/ui"
 HEADERS: Final = {
@@ -50,7 +50,7 @@ def check_origin(request: Request) -> None:
         return
     # Older browsers, and plain http anywhere but on loopback, say no more than this.
     origin = request.headers.get("origin", "")
-    if not origin or urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+    if not origin or split_url(origin).netloc.lower() != request.headers.get("host", "").lower():
         raise Forbidden(_REFUSED, fix=_BACK)
 
 
@@ -97,4 +97,4 @@ def is_encrypted(request: Request) -> bool:
 
 
 def _host(headers: Headers) -> str:
-    return urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    return split_url(f"//{headers.get('host', '')}").hostname or ""

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from deltareg.errors import DeltaregError, Unauthenticated
+from deltareg.host.urls import split_url
 from deltareg.pages.answering import NEVER_KEPT, html, see_other, wants_json
 from deltareg.pages.cookie import request_id_of, secret_of
 from deltareg.pages.frame import Link, frame_of
@@ -74,7 +75,7 @@ def _way_on(request: Request, status: int) -> Link | None:
     query = request.url.query
     if request.method == "GET" and status != HTTPStatus.METHOD_NOT_ALLOWED:
         return Link("Try again", f"{request.url.path}?{query}" if query else request.url.path)
-    came = urlsplit(request.headers.get("referer", ""))
+    came = split_url(request.headers.get("referer", ""))
     if not came.path:
         return None
     to = own_path(f"{came.path}?{came.query}" if came.query else came.path)

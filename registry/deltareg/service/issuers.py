@@ -21,6 +21,7 @@ from deltareg.errors import InvalidInput, Unavailable
 from deltareg.host.addresses import Network, is_allowed, resolve
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_here
+from deltareg.host.urls import split_url
 
 GITHUB, GITLAB = "https://token.actions.githubusercontent.com", "https://gitlab.com"
 KNOWN = (GITHUB, GITLAB)
@@ -145,7 +146,7 @@ class Issuers:
         host, port = target.hostname or "", target.port or (443 if target.scheme == "https" else 80)
         if target.scheme == "http" and not (is_here(url) and is_here(issuer)):
             raise InvalidInput(f"{url[:200]} is not https")
-        ip = self._pin(host, port, is_own=host == urlsplit(issuer).hostname)
+        ip = self._pin(host, port, is_own=host == split_url(issuer).hostname)
         path = (target.path or "/") + (f"?{target.query}" if target.query else "")
         literal = f"[{ip}]" if ":" in ip else ip
         headers = {"Host": target.netloc, "Accept": "application/json", "Accept-Encoding": "identity"}

@@ -145,7 +145,7 @@ def check_recipients(recipients: Iterable[str]) -> tuple[str, ...]:
 def _recipient(age: ModuleType, text: str) -> object:
     try:
         return age.x25519.Recipient.from_str(text)
-    except age.RecipientError as error:
+    except (age.RecipientError, UnicodeEncodeError) as error:
         raise InvalidInput(f"no age recipient: {text[:80]!r}", fix="age-keygen prints it: age1…") from error
 
 

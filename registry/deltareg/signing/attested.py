@@ -59,7 +59,7 @@ def read_attested(payload: bytes) -> Attestation:
     except Refused as error:
         raise BadSignature(f"no statement: {error.message}", fix=_FIX) from error
     kind = fields.get("predicateType")
-    if set(fields) != _FIELDS or fields["_type"] not in _TYPES:
+    if set(fields) != _FIELDS or not isinstance(fields["_type"], str) or fields["_type"] not in _TYPES:
         _refuse("it is no in-toto statement")
     if not isinstance(kind, str) or not 0 < len(kind) <= _MOST_TYPE or not kind.isprintable():
         _refuse("it does not say what kind of thing it says")

@@ -17,7 +17,7 @@ from deltareg.signing.keys import PublicKey, SigningKey
 _ED25519 = b"\x01"
 _HASH_BYTES, _MOST_BYTES, _MOST_SIGNATURES = 4, 1 << 20, 16
 _LINE = re.compile(r"\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
 _FIX = "get it again from where it was made; what it signs is not to be relied on"
 
 

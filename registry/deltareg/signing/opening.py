@@ -86,7 +86,7 @@ def read_beside(pem: str) -> VerificationMaterial:
     if "PRIVATE KEY" in pem or "CERTIFICATE" not in pem:
         key = PemKey.parse(pem)
         return VerificationMaterial(key.pem, key)
-    authorities = load_authorities(pem.encode())
+    authorities = load_authorities(pem.encode("utf-8", "replace"))
     if len(authorities) != 1:
         raise InvalidInput(f"there are {len(authorities)} certificates", fix="name one authority")
     return VerificationMaterial(authorities[0].public_bytes(Encoding.PEM).decode(), authorities=tuple(authorities))

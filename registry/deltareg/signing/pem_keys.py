@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Self
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from securesystemslib.signer import SSlibKey  # pyright: ignore[reportPrivateImportUsage]  # its door, unmarked
@@ -44,7 +44,7 @@ class PemKey:
             raise InvalidInput("that is a private key, which stays where it is", fix=_FIX)
         try:
             key = load_pem_public_key(text[:MOST_CHARACTERS].encode())
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, InternalError) as error:
             raise InvalidInput("no public key in PEM", fix=_FIX) from error
         return cls._of(key)
 
@@ -57,7 +57,7 @@ class PemKey:
         """
         try:
             return cls._of(certificate.public_key())
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, InternalError) as error:
             raise InvalidInput("the certificate has no key that is known here", fix=_FIX) from error
 
     @classmethod

@@ -6,7 +6,6 @@ the place of another: the first seals, each of them opens.
 """
 
 import base64
-import binascii
 import hashlib
 import os
 from pathlib import Path
@@ -44,7 +43,7 @@ class SecretBox:
         """
         try:
             keys = [base64.b64decode(line.strip(), validate=True) for line in text.splitlines() if line.strip()]
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError("no base64") from error
         if not keys or any(len(key) != _KEY_BYTES for key in keys):
             raise ValueError("another length")

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
 from deltareg.errors import InvalidInput, StoreUnavailable
 from deltareg.host.lean_httpx import httpx
+from deltareg.host.urls import split_url
 from deltareg.store.schemes import not_a_url
 
 _PREFIX: Final = re.compile(r"(?:[A-Za-z0-9!_'()*-][A-Za-z0-9!_.'()*-]*/)*")
@@ -19,7 +19,7 @@ def read_bucket_url(url: str) -> tuple[str, str]:
     Raises:
         StoreMisconfigured: It names no bucket, or keys would not be what they look like.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
     if not parts.netloc or parts.query or parts.fragment or _PREFIX.fullmatch(prefix) is None:
         raise not_a_url(url, "a bucket")

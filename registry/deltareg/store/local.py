@@ -14,7 +14,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from uuid import uuid4
 
 from deltareg.errors import (
@@ -26,6 +26,7 @@ from deltareg.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
+from deltareg.host.urls import split_url
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
     check_prefix,
@@ -298,7 +299,7 @@ def _translate(error: OSError, path: Path) -> DeltaregError:
 
 def _open(url: str, _: NoOptions) -> LocalStore:
     """Open the folder of a `file` URL."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     path = Path(unquote(parts.path))
     if parts.netloc not in {"", "localhost"} or not path.is_absolute() or "\0" in str(path):
         raise not_a_url(url, "a local folder")

@@ -12,11 +12,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar, get_type_hints
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from deltareg.errors import StoreMisconfigured
+from deltareg.host.urls import split_url
 from deltareg.store.blob_store import BlobStore
 
 GROUP = "deltareg.stores"
@@ -92,7 +92,7 @@ def find_scheme(url: str) -> StoreScheme[Any]:
     Raises:
         StoreMisconfigured: Nothing does, two do, or what says so is no scheme.
     """
-    name = urlsplit(url).scheme
+    name = split_url(url).scheme
     found = [_check(point.value, point.load()) for point in added_schemes() if point.name == name]
     found += [all_schemes()[name]] if name in all_schemes() else []
     if len(found) > 1:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_object
+from deltareg.documents.strict_json import parse_object
 from deltareg.errors import InvalidInput
 from deltareg.identity.manifest import canonical_json
 
@@ -88,7 +89,7 @@ class BaseProbes:
             InvalidInput: It is not a probe set, or is one of a later release.
         """
         try:
-            fields = cast("dict[str, object]", json.loads(raw))
+            fields = parse_object(raw, what="the probe set of a base")
             if fields.pop("format", None) != FORMAT:
                 raise InvalidInput(
                     "the base's probe set is of another release",

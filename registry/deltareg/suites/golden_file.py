@@ -75,7 +75,7 @@ def decode(raw: bytes) -> GoldenOutputs:
         raise _bad(f"{len(raw)} bytes, at most {MOST_BYTES}")
     document = strict_json_object(raw)
     schema = document.get("schema")
-    if schema not in {FIRST_SCHEMA, SCHEMA}:
+    if schema not in (FIRST_SCHEMA, SCHEMA):  # whatever it is: a list has no hash
         raise _bad(f"it is not of the schema {SCHEMA}")
     try:
         if schema == FIRST_SCHEMA:
@@ -138,7 +138,7 @@ def _origin(value: object) -> GoldenOrigin:
     if not is_object(value):
         raise InvalidInput("it does not say how it was recorded")
     how, dtype = value.get("how"), value.get("dtype")
-    if how not in HOWS or dtype not in {"", *DTYPES}:
+    if how not in tuple(HOWS) or dtype not in ("", *DTYPES):
         raise InvalidInput(f"it was recorded {str(how)[:40]!r} in {str(dtype)[:20]!r}")
     words = {"base": value.get("base", "")} | {name: value.get(name) for name in ("device", "quantised")}
     odd = [name for name, word in words.items() if not _is_word(word)]

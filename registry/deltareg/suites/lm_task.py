@@ -1,11 +1,10 @@
 """A task of lm-eval with its data, as a suite contains it, and a check's options for it."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 from deltareg.documents.yaml_document import read_yaml
 from deltareg.errors import InvalidInput
 from deltareg.suites.lm_task_document import check_task, data_files, filters_of, metrics_of, output_type, refuse
@@ -179,8 +178,8 @@ def _rows(raw: bytes, name: str) -> list[Row]:
 
 def _row(line: str, where: str) -> Row:
     try:
-        item: object = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        item: object = parse_json(line)
+    except ValueError as error:
         raise InvalidInput(f"{where}: not valid JSON: {error}", fix="a row is an object") from error
     if not is_object(item) or not item:
         refuse(where, "a row is an object with fields")

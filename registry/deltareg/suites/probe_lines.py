@@ -9,14 +9,13 @@
 | `group` | what it is of: a language, a domain |
 """
 
-import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.documents.json_values import is_count, is_list, is_object, parse_json
 from deltareg.errors import InvalidInput
 from deltareg.suites.samples import FIX, RankingCandidates, Samples
 
@@ -60,8 +59,8 @@ _Rows = Sequence[tuple[str, Mapping[str, object]]]
 def _json(line: str, name: str, number: int) -> Mapping[str, object]:
     where = f"{name}, line {number}"
     try:
-        item: object = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        item: object = parse_json(line)
+    except ValueError as error:
         raise InvalidInput(f"{where}: not valid JSON: {error}", fix=FIX) from error
     if not is_object(item):
         raise InvalidInput(f"{where}: a line is an object with a text", fix=FIX)

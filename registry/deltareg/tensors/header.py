@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Never
 
-from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.documents.json_values import is_count, is_list, is_object, read_float
 from deltareg.errors import Problem, Refused
 
 LENGTH_BYTES = 8
@@ -40,6 +40,7 @@ _MAX_DEPTH = 4
 _FIELDS = {"dtype", "shape", "data_offsets"}
 # A string may lack its end: it goes to that of the bytes then, so that nothing is looked at twice.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _BRACKETS = bytes.maketrans(b"[{]}", b"(())")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _OPENING = ord("(")
@@ -201,7 +202,10 @@ def strict_json_object(raw: bytes, *, max_depth: int = 32, code: str = "bad_conf
     if _is_deeper(raw, max_depth):
         _refuse(code, f"JSON nested deeper than {max_depth}", fix)
     try:
-        value: object = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value: object = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=read_float
+        )
+        _check_text(raw, value)
     except (ValueError, RecursionError) as error:
         raise Refused([Problem(code, f"not valid JSON: {error}", fix=fix)]) from error
     if not is_object(value):
@@ -236,6 +240,15 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(text: str) -> Never:
     raise ValueError(f"{text} is not JSON")
+
+
+def _check_text(raw: bytes, value: object) -> None:
+    """Refuse half of a character, which JSON may escape: no other format could write it."""
+    if _HALF.search(raw) is not None:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("it escapes half of a character") from None
 
 
 def _is_deeper(raw: bytes, most: int) -> bool:

@@ -41,7 +41,7 @@ def encode_leaf(leaf: Mapping[str, object]) -> bytes:
     """Encode a leaf in canonical form."""
     try:
         return rfc8785.dumps(dict(leaf))  # type: ignore[arg-type]  # JSON, which it checks
-    except rfc8785.CanonicalizationError:  # a leaf that `leaf_of` did not make
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):  # a leaf that `leaf_of` did not make
         return rfc8785.dumps(_plain(dict(leaf)))  # type: ignore[arg-type]
 
 

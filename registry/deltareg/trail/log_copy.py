@@ -4,12 +4,11 @@ The hashes show which row has changed, even if somebody rewrote the database wit
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Sequence
 from typing import Self
 
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import LogEvidence
@@ -58,14 +57,14 @@ class KeptLog:
             BadSignature: There is no checkpoint.
             ValueError: The line is incomplete.
         """
-        value: object = json.loads(line)
+        value: object = parse_json(line)
         note = value.get("checkpoint") if is_object(value) else None
         return Checkpoint.said_in(note if isinstance(note, str) else "")
 
     def add_line(self, line: str) -> None:
         """Add a line that `kept_line` wrote."""
         try:
-            value: object = json.loads(line)
+            value: object = parse_json(line)
         except ValueError:  # a server was killed while it wrote it
             self._frontier, self.cut_off = None, self.cut_off + 1
             return
@@ -75,7 +74,7 @@ class KeptLog:
             raise InvalidInput(f"{self._where} holds no checkpoints")
         try:
             self.add(note, base64.b64decode(hashes, validate=True))
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidInput(f"{self._where} holds hashes that are none") from error
 
     def add(self, note: str, hashes: bytes) -> None:

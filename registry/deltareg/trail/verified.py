@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.documents.json_values import is_count, is_list, is_object, parse_json
 from deltareg.errors import BadSignature
 from deltareg.trail.checkpoint import Checkpoint
 from deltareg.trail.merkle import HASH_BYTES, Frontier
@@ -94,7 +94,7 @@ class VerifiedLog:
     def decode(cls, text: str) -> Self | None:
         """Read what `encode` wrote; None for anything else, or for what does not agree with itself."""
         try:
-            found = cls._read(json.loads(text))
+            found = cls._read(parse_json(text))
             is_whole = found is not None and found.frontier().root() == found.checkpoint.root
         except (ValueError, BadSignature):
             return None

@@ -14,14 +14,18 @@ import uvicorn
 from deltareg.api.overload import connections, protocol, strict_http
 from deltareg.api.overload.connections import ConnectionBook
 from deltareg.api.overload.protocol import PatientProtocol
+from tests.fixtures.processes import DEADLINE_S, until
+
+ARRIVED: list[object] = []
+GOES_ON = threading.Event()
+"""The requests for `/until`, and what they wait for."""
 
 
 async def answering(scope, receive, send):
     """Read the body, if there is any, and say how long it was; wait where the path says so."""
     if scope["type"] != "http":
         return
-    if scope["path"].startswith("/wait"):
-        await asyncio.sleep(float(scope["path"].rpartition("/")[2]))
+    await wait_as_asked(scope)
     if scope["path"] == "/unread":
         await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
@@ -42,9 +46,21 @@ async def answering(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
+async def wait_as_asked(scope):
+    """Wait for as long as the path says, or until a test says so."""
+    if scope["path"].startswith("/wait"):
+        await asyncio.sleep(float(scope["path"].rpartition("/")[2]))
+    if scope["path"] == "/until":
+        ARRIVED.append(scope)
+        while not GOES_ON.is_set():
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture(autouse=True)
 def short_deadlines(monkeypatch):
     """Let the same rules take a twentieth of the time."""
+    ARRIVED.clear()
+    GOES_ON.clear()
     monkeypatch.setattr(connections, "SWEEP_S", 0.05)
     for name, seconds in {"HEAD_S": 0.3, "RATE_WINDOW_S": 0.4, "UNREAD_S": 0.5, "_CLOSING_S": 0.2}.items():
         monkeypatch.setattr(protocol, name, seconds)
@@ -75,18 +91,27 @@ def served(*, most=1_000, most_of_address=1_000):
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    started.wait(10)
+    started.wait(DEADLINE_S)
     try:
         yield ports[0], book
     finally:
         ended.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
 
 
 def opened(port, data=b""):
-    one = socket.create_connection(("127.0.0.1", port), timeout=10)
+    one = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
     one.sendall(data)
     return one
+
+
+def is_closed_to(one):
+    """Send one byte more; tell whether the other side has closed the connection."""
+    try:
+        one.send(b"x")
+    except ConnectionError:
+        return True
+    return False
 
 
 def read_all(one):
@@ -116,13 +141,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(begun):
 
 def test_a_head_that_drips_has_no_longer():
     with served() as (port, _), closing(opened(port, b"GET / HTTP/1.1\r\nX: ")) as one:
-        began = time.monotonic()
-        with suppress(OSError):
-            for _ in range(60):
-                one.send(b"x")
-                time.sleep(0.05)
-
-        assert time.monotonic() - began < 5
+        until(lambda: is_closed_to(one), "the server has closed it", pause_s=0.05)
 
 
 def test_a_second_request_of_a_connection_has_a_deadline_too():
@@ -188,7 +207,7 @@ def test_who_waits_to_be_asked_for_the_body_is_not_slow():
 
 def test_an_answer_that_nobody_reads_is_not_kept():
     with served() as (port, book), closing(opened(port, head("/large"))):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE_S
         while not len(book):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -212,10 +231,11 @@ def test_the_longest_idle_make_room_for_a_newcomer(limits, monkeypatch):
 
 def test_work_is_not_closed_for_a_newcomer():
     with served(most=3) as (port, _):
-        busy = [opened(port, head("/wait/1", "Content-Length: 0")) for _ in range(3)]
-        time.sleep(0.2)
+        busy = [opened(port, head("/until", "Content-Length: 0")) for _ in range(3)]
+        until(lambda: len(ARRIVED) == 3, "all three are at work")
         with closing(opened(port, GET)) as one:
             refused = read_all(one)
+        GOES_ON.set()
         answers = [one.recv(1000) for one in busy]
         for each in busy:
             each.close()

@@ -181,7 +181,7 @@ def test_another_uploads_beside_packs_that_do_not_end(local_registry):
             ended.wait(0.01)
         other, its = uploads["ada"]
         headers = {"X-Content-Digest": f"sha256:{sha256(b'abc').hexdigest()}"}
-        answer = other.put(f"/uploads/{its}/packs/0", content=b"abc", headers=headers, timeout=10)
+        answer = other.put(f"/uploads/{its}/packs/0", content=b"abc", headers=headers, timeout=60)
     finally:
         ended.set()
         for thread in threads:

@@ -1,9 +1,8 @@
 """`deltareg trust`: pipelines that get a token without a stored secret."""
 
-import json
-
 import click
 
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import InvalidInput
 from deltareg.words import TRUST_PROVIDERS, Scope, TrustProvider
 from deltareg_cli.invocation import Invocation
@@ -159,7 +158,7 @@ def _parse_claim(text: str) -> tuple[str, object]:
     if not name.endswith(":"):
         return name, value
     try:
-        return name[:-1], json.loads(value)
+        return name[:-1], parse_json(value)
     except ValueError as error:
         raise InvalidInput(f"no number, true or false: {value[:80]!r}", fix="write NAME:=7") from error
 

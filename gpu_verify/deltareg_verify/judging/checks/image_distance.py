@@ -5,13 +5,12 @@ beside them (`encoder_hidden_states`, …), one row a sample. As many images are
 real ones, by the base's scheduler and without guidance; both versions start from the same noise.
 """
 
-import json
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import InvalidInput
 from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
@@ -106,7 +105,7 @@ def _scheduler(case: Case) -> Config:
     for place in _PLACES:
         path = case.base.path / place
         if path.is_file():
-            document: object = json.loads(path.read_bytes())
+            document: object = parse_json(path.read_bytes())
             if not is_object(document):
                 raise InvalidInput(f"{place} of the base is no object")
             return document

@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.older_reading import OlderReading, older_reading
+from deltareg.documents.json_values import parse_json
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.arrays import find_overlap, root_mean_square
@@ -109,7 +111,7 @@ def _with_fields(folder: Path, fields: Mapping[str, object]) -> Generator[Path, 
         for file in filter(Path.is_file, folder.iterdir()):
             (Path(copy) / file.name).symlink_to(file.resolve())
         config = Path(copy) / _CONFIG
-        document = json.loads(config.read_bytes())
+        document = cast("dict[str, object]", parse_json(config.read_bytes()))
         config.unlink()
         config.write_text(json.dumps({**document, **fields}))
         yield Path(copy)

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from deltareg import __version__
 from deltareg.api.doctor.diagnosis import Diagnosis
@@ -29,6 +29,7 @@ from deltareg.db.session import schema_head
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import DeltaregError
 from deltareg.host.secrets_left_out import LEFT_OUT, leave_out_secrets
+from deltareg.host.urls import split_url
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep.health import registry_health
 
@@ -93,7 +94,7 @@ def _settings(settings: ServerSettings) -> Mapping[str, object]:
 
 def plain_url(url: str) -> str:
     """Return scheme, host and path of a URL, without who logs in, and without its query."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -143,7 +144,7 @@ def _secrets(settings: ServerSettings) -> Iterator[str]:
 def _of_url(url: str) -> list[str]:
     """Return who logs in by a URL, if it is one, and what its query says that is secret."""
     try:
-        parts = urlsplit(url)
+        parts = split_url(url)
         login = [parts.password or "", parts.netloc.rpartition("@")[0]]
     except ValueError:
         return []
@@ -165,7 +166,7 @@ def _of_toml(path: Path | None) -> Iterator[str]:
         return
     try:
         waiting: list[object] = [tomllib.loads(path.read_text())]
-    except (OSError, tomllib.TOMLDecodeError):
+    except (OSError, ValueError, RecursionError):
         return
     while waiting:
         value = waiting.pop()

@@ -128,10 +128,10 @@ def group(lines: Iterable[Mapping[str, object]]) -> dict[str, SlowWork]:
     recorded = list(lines)
     pushes: dict[object, set[str]] = defaultdict(set)
     for line in recorded:
-        pushes[line.get("request")] |= {_upload_of(line)} - {""}
+        pushes[str(line.get("request"))] |= {_upload_of(line)} - {""}
     work: dict[str, SlowWork] = {}
     for number, line in enumerate(recorded):
-        about, of_command = str(line.get("about", "")), pushes[line.get("request")]
+        about, of_command = str(line.get("about", "")), pushes[str(line.get("request"))]
         upload = _upload_of(line) or (min(of_command) if len(of_command) == 1 else "")
         key = upload or f"#{number}"
         if key not in work:

@@ -4,7 +4,6 @@
 with the committer's token and no other right. The result equals that of pushing the folder.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg import errors
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 from deltareg.errors import DeltaregError, Problem, Refused, Unavailable
 from deltareg.refs import LineRef
 from deltareg.service.hub.base_evidence import ChosenBase
@@ -103,7 +102,7 @@ class PushProgram:
 
 
 def _parse_result(said: bytes) -> PushedVersion:
-    result: object = json.loads(said)
+    result: object = parse_json(said)
     if not is_object(result):
         raise Unavailable("the push said nothing that is understood")
     return PushedVersion(str(result["ref"]), str(result["digest"]), str(result["kind"]))
@@ -112,7 +111,7 @@ def _parse_result(said: bytes) -> PushedVersion:
 def _error(said: bytes, status: int) -> DeltaregError:
     """Return the error that the program ended with."""
     try:  # notes may stand before it
-        document: object = json.loads(said[said.index(b"{") :])
+        document: object = parse_json(said[said.index(b"{") :])
     except ValueError:
         document = None
     if not is_object(document):

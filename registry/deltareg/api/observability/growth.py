@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep.health import registry_health
@@ -84,10 +85,11 @@ def read_samples(folder: Path, *, since: float) -> Iterator[RoomSample]:
     with file:
         for line in file:
             try:
-                sample = RoomSample(**json.loads(line))
+                sample = RoomSample(**cast("dict[str, Any]", parse_json(line)))
+                is_new = sample.at >= since
             except (ValueError, TypeError):
                 continue
-            if sample.at >= since:
+            if is_new:
                 yield sample
 
 

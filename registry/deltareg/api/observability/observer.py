@@ -52,11 +52,11 @@ def _fields(record: RequestRecord) -> dict[str, object]:
         "method": record.method,
         "route": record.route,
         "status": record.status,
-        "ms": round(record.seconds * 1000, 1),
+        "ms": round(record.seconds * 1000, 3),
         "bytes": record.sent_bytes,
         "received": record.received_bytes,
         "principal": record.principal,
         "problem": record.problem,
         "request_id": record.request_id,
-        **{f"{part}_ms": round(seconds * 1000, 1) for part, seconds in record.spent.parts().items()},
+        **{f"{part}_ms": round(seconds * 1000, 3) for part, seconds in record.spent.parts().items()},
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from deltareg.api.observability.request_record import RequestRecord
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.host.secrets_left_out import leave_out_secrets
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ _PUSH: Final = "/uploads"
 _FILE_BYTES: Final = 4 << 20
 _FILES: Final = 4
 _WAITING_MOST: Final = 10_000
+_DIGITS_OF_S: Final = 6
+"""Microseconds: a push has thousands of short requests, whose parts are summed."""
 _NAME: Final = "slow-requests"
 
 
@@ -73,12 +76,12 @@ class SlowRequestFiles:
             "by": record.principal,
             "request": record.request_id,
             "status": record.status,
-            "s": round(record.seconds, 3),
+            "s": round(record.seconds, _DIGITS_OF_S),
             "received": record.received_bytes,
             "sent": record.sent_bytes,
             "statements": record.spent.statements,
             "store_calls": record.spent.store_calls,
-            "parts": {part: round(seconds, 3) for part, seconds in record.spent.parts().items()},
+            "parts": {part: round(seconds, _DIGITS_OF_S) for part, seconds in record.spent.parts().items()},
         }
         with self._lock:
             if len(self._lines) < _WAITING_MOST:
@@ -122,12 +125,15 @@ def read_slow_requests(folder: Path, *, since: float) -> Iterator[dict[str, obje
 
 def _read_line(line: str) -> dict[str, object]:
     try:
-        value: object = json.loads(line)
+        value: object = parse_json(line)
     except ValueError:
         return {}
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _is_since(since: float, line: dict[str, object]) -> bool:
-    at = line.get("at")
-    return isinstance(at, int | float) and at >= since
+    at, parts = line.get("at"), line.get("parts")
+    numbers = [at, line.get("s"), *(parts.values() if is_object(parts) else [None])]
+    if not isinstance(line.get("status"), int) or not all(isinstance(number, int | float) for number in numbers):
+        return False
+    return cast("float", at) >= since

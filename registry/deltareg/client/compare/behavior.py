@@ -17,7 +17,7 @@ from deltareg.client.context import Context
 from deltareg.client.pull.base_fetching import fetch_base
 from deltareg.client.pull.fetching import fetch, trim
 from deltareg.digest import sha256_of
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import canonical_json
 from deltareg.refs import Ref
@@ -110,7 +110,7 @@ class Behavior:
         """Return the answer if the same comparison was made before, else None."""
         raw = self.context.cache.note(question.key)
         try:
-            answer: object = None if raw is None else json.loads(raw)
+            answer: object = None if raw is None else parse_json(raw)
         except ValueError:
             return None
         return answer if is_object(answer) else None

@@ -2,14 +2,13 @@
 
 import csv
 import importlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 from deltareg.errors import InvalidInput, Misconfigured, NotFound
 from deltareg.suites.drafting.rows import Record
 
@@ -175,8 +174,8 @@ def _json(path: Path) -> Iterator[Record]:
 
 def _parse_json(text: str, where: str) -> object:
     try:
-        return cast(object, json.loads(text))
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InvalidInput(f"{where}: not valid JSON: {error}", fix=_AS_OBJECT) from error
 
 

@@ -270,7 +270,7 @@ class SuiteDrafting:
             _write_texts(folder / general_file(name), asked)
             files.append(general_file(name))
         path = folder / f"{name}.yaml"
-        path.write_text(write_draft(suite_draft, command=command))
+        path.write_text(write_draft(suite_draft, command=command), encoding="utf-8")
         rest = self._write_rest(wanted, found, suite_draft.n)
         return DraftedSuite(path, suite_draft, [path.name, *files], rest)
 

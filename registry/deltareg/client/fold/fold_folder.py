@@ -30,6 +30,7 @@ from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.stack import BESIDE_WEIGHTS, stacked_config
 from deltareg.digest import Digest, open_tensor_hasher
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import IntegrityFailure, Refused
 from deltareg.identity.fingerprint import TensorRecord, fingerprint
 from deltareg.tensors.array import rounded_bytes, to_f32, view
@@ -256,7 +257,7 @@ def _copy_rest(job: _FolderFold, draft: Path) -> None:
         if file.header is None and name in BESIDE_WEIGHTS:
             (draft / name).write_bytes(file.data)
     path = draft / _CONFIG
-    config = _mapping(json.loads(path.read_bytes())) if path.exists() else {}
+    config = _mapping(parse_json(path.read_bytes())) if path.exists() else {}
     config_changes = stacked_config(job.folding, config, None)
     if job.dtype is not None:
         key = "torch_dtype" if "torch_dtype" in config else "dtype"

@@ -190,7 +190,7 @@ class LlamaEngine:
             return
         target = self._home / ARGUMENTS
         draft = target.with_name(f".{target.name}.next")
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8")
         draft.replace(target)
         sync(self._home)
 
@@ -258,7 +258,7 @@ class LlamaEngine:
 
     def _arguments(self) -> str:
         try:
-            return (self._home / ARGUMENTS).read_text()
+            return (self._home / ARGUMENTS).read_text(encoding="utf-8")
         except OSError:
             return ""
 

@@ -10,6 +10,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.wire import ChannelInfo
 
 _DIGITS, _MANY_DIGITS = 12, 32
+_LONGEST = 255  # of a file's name; what an engine calls by other names may be longer
 _FOLDER = re.compile(r"([a-z0-9._-]+)--([a-z0-9._-]+)--v([0-9]+)-[0-9a-f]{12}")
 
 
@@ -92,7 +93,7 @@ class Release:
 
 def read_folder_name(folder: str) -> Ref | None:
     """Say which version a folder is named after; None for another name, or one that two have."""
-    match = _FOLDER.fullmatch(folder)
+    match = _FOLDER.fullmatch(folder) if len(folder) <= _LONGEST else None
     if match is None:
         return None
     try:

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,6 +24,7 @@ from deltareg.errors import (
     error_classes,
 )
 from deltareg.host.lean_httpx import httpx
+from deltareg.host.urls import split_url
 
 Model = TypeVar("Model", bound=BaseModel)
 _TEMPORARY = {429, 502, 503, 504}
@@ -149,7 +149,7 @@ def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:
                 message, fix = describe_tls_problem(cause, server)
                 return Unavailable(message, fix=fix)
             case socket.gaierror():
-                host = urlsplit(server).hostname
+                host = split_url(server).hostname
                 return Unavailable(f"no machine is called {host}", fix="check the address: deltareg config get server")
             case _:
                 pass

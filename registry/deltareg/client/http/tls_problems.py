@@ -3,7 +3,8 @@
 import os
 import ssl
 from typing import Final
-from urllib.parse import urlsplit
+
+from deltareg.host.urls import split_url
 
 _FILE: Final = "SSL_CERT_FILE"
 _EXPIRED, _NOT_YET, _WRONG_HOST = 10, 9, {62, 64}  # OpenSSL's X509_V_ERR_…
@@ -23,7 +24,7 @@ def describe_tls_problem(cause: ssl.SSLError, server: str) -> tuple[str, str]:
     reason = str(getattr(cause, "verify_message", cause)).rstrip(".")
     match getattr(cause, "verify_code", 0):
         case code if code in _WRONG_HOST:
-            host = urlsplit(server).hostname
+            host = split_url(server).hostname
             what = f"the certificate that {server} shows is for another host than {host}: {reason}"
             return what, "name the host that it is for: --server https://…; or have it made for this name as well"
         case code if code == _EXPIRED:

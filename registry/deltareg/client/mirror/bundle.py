@@ -14,12 +14,14 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from deltareg.client.http.bounds import ANSWER_BYTES
 from deltareg.client.mirror.source import MirrorDocuments, MirrorSource, check_manifest, refuse_unshown, refuse_unsound
 from deltareg.digest import Digest
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import Blocked, Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
 from deltareg.host.shared_files import replace_file
 from deltareg.identity.storage_map import StorageMap
@@ -142,7 +144,7 @@ class BundleSource:
         """
         self._folder = folder
         try:
-            document = json.loads(self._read(".", "bundle.json"))
+            document = cast("dict[str, Any]", parse_json(self._read(".", "bundle.json")))
             if document["format"] != FORMAT:
                 raise InvalidInput(f"{folder} is a bundle of another release", fix="update this side, too")
             self._where = str(document["where"])
@@ -201,7 +203,13 @@ class BundleSource:
 
     def evidence(self, version: VersionInfo) -> Sequence[ReferrerAdd]:
         """List what was signed about a version."""
-        return _SIGNED.validate_json(self._read("signed", f"{_hex(version.digest)}.json"))
+        raw = self._read("signed", f"{_hex(version.digest)}.json")
+        try:
+            return _SIGNED.validate_json(raw)
+        except ValidationError as error:
+            raise IntegrityFailure(
+                f"what was signed about {version.ref} is damaged in the bundle", fix="bring the bundle again"
+            ) from error
 
     def _documents(self, digest: str) -> MirrorDocuments:
         name = _hex(digest)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.host.shared_files import change_file
 from deltareg.host.token_files import config_dir, token_path
+from deltareg.host.urls import split_url
 
 Direction = Literal["pull", "push"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -62,7 +62,7 @@ def find_mirror(server: str, name: str) -> KnownMirror:
 
 def name_of(url: str) -> str:
     """Derive a name from an address: its host."""
-    host = urlsplit(url).hostname or ""
+    host = split_url(url).hostname or ""
     return host.lower().replace(":", "-")
 
 
@@ -112,7 +112,7 @@ def _read() -> dict[str, KnownMirror]:
 
 def _parse(raw: bytes, path: Path) -> dict[str, KnownMirror]:
     try:
-        document: object = json.loads(raw)
+        document: object = parse_json(raw)
     except ValueError as error:
         raise InvalidInput(f"{path} is no JSON", fix=f"mend it, or remove it: {path}") from error
     if not is_object(document):

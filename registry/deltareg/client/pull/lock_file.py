@@ -7,7 +7,6 @@ fetched files are compared with its digests.
 
 import json
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deltareg.digest import Digest
+from deltareg.documents.toml_document import parse_toml
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.host.shared_files import replace_file
 from deltareg.refs import Ref
@@ -102,8 +102,8 @@ def read_lock(file: Path) -> Lock:
     if len(raw) > _MOST_BYTES:
         raise InvalidInput(f"{file} has more than {_MOST_BYTES >> 20} MiB", fix=_FIX)
     try:
-        document = _Document.model_validate(tomllib.loads(raw.decode()))
-    except (ValidationError, ValueError, RecursionError) as error:
+        document = _Document.model_validate(parse_toml(raw))
+    except (ValidationError, ValueError) as error:
         raise InvalidInput(f"{file} is no lock file: {_describe_error(error)}", fix=_FIX) from error
     for delta in document.delta:
         _check(file, delta)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from deltareg.client.context import Context
 from deltareg.client.trust.kept_verification import forget_verified, memory_path
 from deltareg.client.trust.trusted_keys import TrustedKeys, pin_followed, told_keys, trusted_keys
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
 from deltareg.host.shared_files import change_file
 from deltareg.signing.keys import PublicKey
@@ -37,7 +37,7 @@ def recall_checkpoint(server: str) -> str | None:
 
 def _note_in(raw: bytes) -> str | None:
     try:
-        value: object = json.loads(raw)
+        value: object = parse_json(raw)
     except ValueError:
         return None
     note = value.get("note") if is_object(value) else None

@@ -8,11 +8,13 @@ what was stored.
 
 import base64
 import json
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from deltareg.db.sql.known_text import is_packed, pack_known, unpack_known
 from deltareg.db.sql.written_form import packs_rows
+from deltareg.documents.json_values import parse_json
 
 _TAKEN_APART, _AS_IT_CAME = b"e", b"="
 _KEYID_BYTES = 32
@@ -61,7 +63,7 @@ def unpack_envelope(stored: bytes) -> bytes:
 def _take_apart(body: bytes) -> bytes | None:
     """Return the parts of an envelope as it is sealed here; None if they would not give it again."""
     try:
-        fields = json.loads(body)
+        fields = cast("dict[str, Any]", parse_json(body))
         (signed,) = fields["signatures"]
         payload = base64.b64decode(fields["payload"], validate=True)
         kind, signature = fields["payloadType"].encode(), base64.b64decode(signed["sig"], validate=True)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.host.token_files import token_path
+from deltareg.host.urls import split_url
 from deltareg.identity.carried import PICKLES, WEIGHTS, is_carried
 from deltareg.identity.left_out import is_sent
 from deltareg.identity.manifest import check_paths
@@ -95,12 +95,12 @@ class HubRepository:
             InvalidInput: It is none.
         """
         token_path(url)
-        parts = urlsplit(url)
+        parts = split_url(url)
         *before, owner, name = ["", "", *parts.path.strip("/").split("/")]
         is_plain = not (parts.query or parts.fragment or parts.username or parts.password) and len(url) <= _URL_MOST
         if not is_plain or _PART.fullmatch(owner) is None or _PART.fullmatch(name) is None:
             raise InvalidInput(
-                f"no repository on a hub: {urlsplit(url).path[:80]!r}", fix="write https://huggingface.co/org/name"
+                f"no repository on a hub: {split_url(url).path[:80]!r}", fix="write https://huggingface.co/org/name"
             )
         if revision and (_REVISION.fullmatch(revision) is None or ".." in revision):
             raise InvalidInput(f"no branch: {revision[:80]!r}", fix="leave it out for main")

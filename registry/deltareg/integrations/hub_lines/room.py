@@ -12,8 +12,10 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from deltareg.client.disk.kept_files import keep_note, read_note, remove
+from deltareg.documents.json_values import parse_json
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 600.0, 86_400.0
 _NOTE, _LOCK, _FILES = "note.json", "lock", "files"
@@ -87,7 +89,7 @@ class HubRoom:
     def read(self) -> HubNote:
         """Return the note; an empty one where there is none that can be read."""
         try:
-            return HubNote(**json.loads(read_note(self._path / _NOTE) or b"{}"))
+            return HubNote(**cast("dict[str, Any]", parse_json(read_note(self._path / _NOTE) or b"{}")))
         except (ValueError, TypeError):
             return HubNote()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.documents.json_values import is_count, is_list, is_object, parse_json
 from deltareg.errors import IntegrityFailure, InvalidInput
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -146,8 +146,8 @@ def decode(raw: bytes, *, what: str) -> Json:
         InvalidInput: It is not a JSON object.
     """
     try:
-        document: object = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        document: object = parse_json(raw)
+    except ValueError as error:
         raise InvalidInput(f"{what} is no JSON document", fix=_WHICH) from error
     if not is_object(document):
         raise InvalidInput(f"{what} is no JSON object", fix=_WHICH)

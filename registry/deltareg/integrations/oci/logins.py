@@ -1,10 +1,9 @@
 """The login for a registry that `docker login` or `oras login` has stored."""
 
-import json
 import os
 from pathlib import Path
 
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import Misconfigured
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
@@ -19,7 +18,7 @@ def find_login(host: str) -> str:
     folder = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
     path = Path(folder) / "config.json"
     try:
-        document: object = json.loads(path.read_text(encoding="utf-8"))
+        document: object = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
     fields = document if is_object(document) else {}

@@ -71,7 +71,7 @@ def parse_place(text: str) -> Repository | OciLayout:
     body = text.removeprefix(SCHEME)
     host, slash, rest = body.partition("/")
     if not is_repository:
-        is_path = text.startswith((".", "/", "~")) or Path(text).exists()
+        is_path = text.startswith((".", "/", "~")) or _is_there(Path(text))
         if is_path or not slash or _HOST.fullmatch(host) is None:
             return _layout(text)
     rest, _, digest = rest.partition("@")
@@ -86,9 +86,17 @@ def parse_place(text: str) -> Repository | OciLayout:
     return Repository(host, name, tag, digest)
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is something; no file has a name that is too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _layout(text: str) -> OciLayout:
     path = Path(text).expanduser()
-    if path.exists() or ":" not in path.name:
+    if _is_there(path) or ":" not in path.name:
         return OciLayout(path)
     name, _, tag = path.name.rpartition(":")
     return OciLayout(path.with_name(name), tag)

@@ -113,8 +113,11 @@ class RegistryClient:
         if self._ask("HEAD", f"blobs/{descriptor.digest}", may_miss=True).is_success:
             return
         begun = self._ask("POST", "blobs/uploads/", headers={"Content-Length": "0"})
-        where = urljoin(str(begun.url), begun.headers.get("Location", ""))
-        url = httpx.URL(where).copy_merge_params({"digest": descriptor.digest})
+        try:
+            where = urljoin(str(begun.url), begun.headers.get("Location", ""))
+            url = httpx.URL(where).copy_merge_params({"digest": descriptor.digest})
+        except (ValueError, httpx.InvalidURL) as error:
+            raise Unavailable(f"{self._place.host} does not say where uploads go") from error
         if url.host != self._http.base_url.host:
             raise Unavailable(f"{self._place.host} sends uploads elsewhere, to {url.host}")
         headers = self._headers() | {

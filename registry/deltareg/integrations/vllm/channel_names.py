@@ -12,7 +12,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -60,8 +60,8 @@ class ChannelNames:
         if b"@" not in body:
             return body
         try:
-            document: object = json.loads(body)
-        except (ValueError, RecursionError):  # vLLM says what is wrong with it
+            document: object = parse_json(body)
+        except ValueError:  # vLLM says what is wrong with it
             return body
         if not is_object(document):
             return body

@@ -4,18 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.upkeep.table_rows import ColumnKind, TableLayout
-from deltareg.errors import IntegrityFailure
+from deltareg.documents.json_values import parse_json
+from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.signing.envelopes import decode_base64, open_envelope, seal
 from deltareg.signing.keys import PublicKey, SigningKey
 
 PAYLOAD_TYPE = "application/vnd.deltareg.backup+json"
 FORMAT = 1
+_LATEST_US = 253_402_300_799 * US_PER_S  # the last second of the year 9999
 _NO_BACKUP = "take another one; deltareg server verify-backup says which are whole"
 
 
@@ -41,7 +43,7 @@ class BackupManifest(_Strict):
     """
 
     format: Literal[1]
-    taken_us: int
+    taken_us: int = Field(ge=0, le=_LATEST_US)
     release: str
     signed_by: str
     mark: str
@@ -107,10 +109,10 @@ def read_manifest(envelope: bytes) -> BackupManifest:
         IntegrityFailure: It is none, or was changed after it was signed.
     """
     try:
-        body = json.loads(envelope)
-        named = json.loads(decode_base64(body["payload"]))["signed_by"]
-        key = PublicKey.parse(named)
-    except (ValueError, KeyError, TypeError) as error:
+        body = cast("dict[str, Any]", parse_json(envelope))
+        named = cast("dict[str, Any]", parse_json(decode_base64(body["payload"])))
+        key = PublicKey.parse(str(named["signed_by"]))
+    except (ValueError, KeyError, TypeError, InvalidInput) as error:
         raise IntegrityFailure("what lies there is no backup", fix=_NO_BACKUP) from error
     opened = open_envelope(envelope, {key.keyid: key}, payload_type=PAYLOAD_TYPE)
     try:

@@ -5,11 +5,11 @@ there is no registry. A restore that is killed before goes on where it was; afte
 """
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -25,6 +25,7 @@ from deltareg.db.upkeep.table_rows import (
     load_rows,
     loading,
 )
+from deltareg.documents.json_values import parse_json
 from deltareg.errors import BlobMissing, Conflict, IntegrityFailure
 from deltareg.service.backup.archive import Archive
 from deltareg.service.backup.manifest import BackupCatalog, BackupManifest, BackupTotals
@@ -139,7 +140,7 @@ def _check_object(store: BlobStore, digest: str, key: str) -> None:
 def _read_keys(archive: Archive, manifest: BackupManifest, catalog: BackupCatalog) -> dict[str, bytes]:
     if not catalog.keys:
         return {}
-    found: Mapping[str, str] = json.loads(read_whole(archive, manifest, catalog.keys))
+    found = cast("dict[str, str]", parse_json(read_whole(archive, manifest, catalog.keys)))
     return {name: base64.b64decode(text) for name, text in found.items()}
 
 

@@ -6,7 +6,6 @@ changed changes one segment, wherever it lies, and the next backup sends that on
 """
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,12 +15,12 @@ from zlib import crc32
 import zstandard
 
 from deltareg.db.upkeep.table_rows import Value
-from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object, parse_json
 from deltareg.errors import IntegrityFailure
 
 _ENDS = 0xFFF  # a row in 4,096 ends a segment
 _MOST_BYTES = 8 << 20
-_LARGEST = 1 << 30
+_LARGEST = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,11 @@ def read_segment(frame: bytes, digest: str) -> list[list[Value]]:
         IntegrityFailure: It is not the one with that digest.
     """
     try:
-        lines = zstandard.ZstdDecompressor().decompress(frame, max_output_size=_LARGEST)
+        if (
+            not 0 <= zstandard.frame_content_size(frame) <= _LARGEST
+        ):  # the call below takes as much memory as is declared
+            raise IntegrityFailure(f"segment {digest} of the backup declares no size that one has", fix=ANOTHER)
+        lines = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
         if hashlib.sha256(lines).hexdigest() != digest:
             raise IntegrityFailure(f"segment {digest} of the backup is another one than it was", fix=ANOTHER)
         return [_read_line(line) for line in lines.split(b"\n") if line]
@@ -82,7 +85,7 @@ def _write(value: Value) -> object:
 
 
 def _read_line(line: bytes) -> list[Value]:
-    values: object = json.loads(line)
+    values: object = parse_json(line)
     if not is_list(values):
         raise ValueError("a line is no list")
     return [_read(value) for value in values]
@@ -94,6 +97,6 @@ def _read(value: object) -> Value:
     if is_object(value) and isinstance(text := value.get("bytes"), str):
         try:
             return base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError("bytes are not in base64") from error
     raise ValueError("a value is of no kind that a row has")

@@ -5,8 +5,6 @@ influence how the deltas on it are probed. A base of an older release gets its s
 first asks for it.
 """
 
-import json
-
 import sqlalchemy as sa
 
 from deltareg.db.bases import base_probes as queries
@@ -15,7 +13,7 @@ from deltareg.db.bases.unmeasured import forget_unmeasured
 from deltareg.db.session import read, with_retry
 from deltareg.db.verdicts import signing as signing_queries
 from deltareg.delta.base_manifest import base_view
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_object, parse_json
 from deltareg.errors import BadSignature, Conflict, DeltaregError, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.service.authority.grants import WORKER, Right
@@ -120,7 +118,7 @@ def add_figures(registry: Registry, caller: Caller, name: str, report: FiguresRe
 def device_of(surroundings: str) -> str:
     """Return the device that figures were measured on; empty where their worker does not say."""
     try:
-        said: object = json.loads(surroundings)
+        said: object = parse_json(surroundings)
     except ValueError:
         return ""
     return str(said.get("device", "")) if is_object(said) else ""

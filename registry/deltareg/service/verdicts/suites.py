@@ -5,7 +5,6 @@ whoever may read anything may read them.
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
@@ -247,7 +246,7 @@ def _files(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, byt
     for name, text in given.items():
         try:
             content = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidInput(f"the file {name[:80]!r} is no base64") from error
         digest = str(sha256_of(content))
         if digest not in wanted:

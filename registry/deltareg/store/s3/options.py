@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from deltareg.errors import StoreMisconfigured
+from deltareg.host.urls import split_url
 from deltareg.store.schemes import StoreSetting
 
 Addressing = Literal["path", "auto"]
@@ -55,7 +55,7 @@ class S3Options:
     @property
     def is_aws(self) -> bool:
         """Whether the endpoint is AWS's own."""
-        host = urlsplit(self.endpoint_url or "").hostname or ""
+        host = split_url(self.endpoint_url or "").hostname or ""
         return self.endpoint_url is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     @property

@@ -5,9 +5,9 @@ known by their numbers; `sub` is made of paths, which others may have later.
 """
 
 import re
-from urllib.parse import urlsplit
 
 from deltareg.errors import InvalidInput
+from deltareg.host.urls import split_url
 from deltareg.service.access.exchange.providers.provider import (
     Claims,
     Conditions,
@@ -88,7 +88,7 @@ def _config_misfit(wanted: object, claims: Claims, issuer: str) -> str | None:
         return None
     name, own = str(wanted), claims.get("ci_config_ref_uri")
     if "@" not in name:
-        name = f"{urlsplit(issuer).netloc}/{claims.get('project_path')}//{wanted}@{claims.get('ref_path')}"
+        name = f"{split_url(issuer).netloc}/{claims.get('project_path')}//{wanted}@{claims.get('ref_path')}"
     return None if is_text(own, name) else f"the trust is for {wanted}, and this is {str(own)[:200]}"
 
 
