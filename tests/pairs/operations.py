@@ -280,8 +280,8 @@ def _names(m):
 
 
 def _storage(m):
-    m.ask("collect", "POST /gc/runs", "/gc/runs", body={"dry_run": False, "grace_s": 0, "deleted_s": 0})
-    m.ask("fsck", "POST /fsck", "/fsck", body={"read_data": True, "repair": True})
+    m.ask("collect", "POST /gc/runs", "/gc/runs?grace_s=0&keep_forms_s=0")
+    m.ask("fsck", "POST /fsck", "/fsck?read_data=true&repair=true")
     m.ask("quota", "PUT /namespaces/{ns}/quota", "/namespaces/crew/quota", body={"limits": {"bytes": 10_000_000}})
     m.ask("quota-lines", "PUT /namespaces/{ns}/quota", "/namespaces/crew/quota", body={"limits": {"versions": 50}})
     m.ask(

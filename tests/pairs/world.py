@@ -49,6 +49,7 @@ class World:
     pauses: Pauses
     operations: dict
     replicas: dict = field(default_factory=dict)
+    registries: list = field(default_factory=list)
     _rows: object = None
     _blobs: dict = field(default_factory=dict)
 
@@ -62,6 +63,8 @@ class World:
             self.store.write(key, [self._blobs[key]])
         for cache in _CACHES:
             cache.cache_clear()
+        for registry in self.registries:  # names are cached by a number that comes again
+            registry.visibilities.__init__()
 
     def keep(self):
         """Take what there is now for the beginning."""
@@ -230,6 +233,7 @@ def opened_world(database_url, store_url, folder, *, s3=None):
             registry = Registry(
                 own, PausingStore(open_store(store_url, options=s3), world.pauses), box=box, networks=LOOPBACK
             )
+            world.registries.append(registry)
             app = create_app(registry, store_kind=store_url.partition(":")[0])
             asked = TestClient(naming_actor(app), "http://localhost", raise_server_exceptions=False)
             world.replicas[actor] = stack.enter_context(asked)

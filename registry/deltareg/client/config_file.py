@@ -61,9 +61,8 @@ def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> boo
         lines = (before or b"").decode().splitlines()
         was_there = _edit_lines(lines, key, line, profile=profile)
         text = "".join(f"{text}\n" for text in lines)
-        import tomllib  # as above
 
-        tomllib.loads(text)
+        parse_toml(text.encode())
         return text.encode() if before is not None or lines else None
 
     change_file(path, edit)
