@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deltareg.errors import InvalidInput
-from deltareg.host.shared_files import change_file
 
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -66,6 +65,8 @@ def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> boo
 
         tomllib.loads(text)
         return text.encode() if before is not None or lines else None
+
+    from deltareg.host.shared_files import change_file  # as above
 
     change_file(path, edit)
     return was_there
