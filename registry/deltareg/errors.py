@@ -309,12 +309,14 @@ class Unavailable(DeltaregError):
 
     Attributes:
         retry_after_s: Seconds to wait before the next try, as the server asked; 0 if it did not.
+        is_final: Whether trying again at once would take as long and not help.
     """
 
     code = "unavailable"
     exit_code = 75
     retryable = True
     retry_after_s: float = 0.0
+    is_final: bool = False
 
 
 class RateLimited(Unavailable):

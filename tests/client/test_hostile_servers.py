@@ -4,6 +4,7 @@ import gzip
 import http.server
 import json
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -31,7 +32,7 @@ class Hostile:
     """
 
     url: str = ""
-    answer: object = None
+    answer: Callable[..., None] = print
     got: list = field(default_factory=list)
 
 

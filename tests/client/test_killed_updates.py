@@ -91,19 +91,21 @@ def killing(local_registry, tmp_path):
         command = [sys.executable, "-c", KILLED_AT, *arguments]
         killer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         started.append(killer)
+        assert killer.stdin is not None
+        assert killer.stdout is not None
         assert killer.stdout.readline() == "ready\n"
 
+        stdin, stdout = killer.stdin, killer.stdout
+
         def run(act, ref, number):
-            killer.stdin.write(f"{act} {ref} {number}\n")
-            return int(killer.stdout.readline())
+            stdin.write(f"{act} {ref} {number}\n")
+            return int(stdout.readline())
 
         return run
 
     yield start
     for killer in started:
-        killer.stdin.close()
-        killer.stdout.close()
-        killer.wait(30)
+        killer.communicate(timeout=30)
 
 
 def held(versions, folder):

@@ -36,8 +36,8 @@ def tampered(local_registry):
         with write(engine) as conn:
             for trigger in conn.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
                 conn.execute(sa.text(f'DROP TRIGGER "{trigger}"'))
-            content = {"manifest": packed.manifest, "storage_map": packed.storage_map}
-            values = {name: sa.literal(data, sa.LargeBinary) for name, data in content.items()}
+            stored = {"manifest": packed.manifest, "storage_map": packed.storage_map}
+            values = {name: sa.literal(data, sa.LargeBinary) for name, data in stored.items()}
             digest = str(Manifest.digest_of(raw))
             conn.execute(
                 sa.update(t.versions).where(t.versions.c.id == row.id).values(manifest_digest=digest, **values)

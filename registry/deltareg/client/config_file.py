@@ -6,7 +6,6 @@ from pathlib import Path
 
 from deltareg.documents.toml_document import parse_toml
 from deltareg.errors import InvalidInput
-from deltareg.host.shared_files import change_file
 
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -64,6 +63,8 @@ def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> boo
 
         parse_toml(text.encode())
         return text.encode() if before is not None or lines else None
+
+    from deltareg.host.shared_files import change_file  # as above
 
     change_file(path, edit)
     return was_there

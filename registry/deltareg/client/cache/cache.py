@@ -38,7 +38,6 @@ from deltareg.client.disk.kept_files import (
 )
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
-from deltareg.host.shared_files import hold_folder
 
 if TYPE_CHECKING:  # each is loaded when it is used: most commands only ask a registry something
     from deltareg.client.cache.parts import PartialPacks
@@ -159,6 +158,8 @@ class Cache:
             name: Its name.
             change: Returns the new content from the old one; None leaves it as it is.
         """
+        from deltareg.host.shared_files import hold_folder
+
         folder = self.path / "digests"
         with suppress(OSError):  # keeping it says what is wrong
             folder.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ def _job(context: Context, folder: Path, to: str, include: Sequence[str] | None)
     if not folder.is_dir():
         whole = f"ns/name{to}" if is_of_line else to
         raise NotFound(f"there is no folder {folder}", fix=f"deltareg pull {whole} --to {folder}")
-    installed = _installed(context, folder)
+    installed = _find_noted(context, folder)
     if is_of_line:
         if installed is None:
             raise InvalidInput(f"nothing is known of what {folder} holds", fix=f"name the line: --to ns/name{to}")
@@ -118,7 +118,7 @@ def _job(context: Context, folder: Path, to: str, include: Sequence[str] | None)
     return _FolderUpdate(context, folder, installed, version, manifest, patterns)
 
 
-def _installed(context: Context, folder: Path) -> InstalledVersion | None:
+def _find_noted(context: Context, folder: Path) -> InstalledVersion | None:
     """Return what is noted of a folder; where a kill came before that was noted, what it was about to hold."""
     installed, following = noted_installed(context.cache, folder), noted_next(context.cache, folder)
     if installed is None or following is None or following == installed:

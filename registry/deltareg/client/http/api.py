@@ -13,10 +13,8 @@ from pydantic import BaseModel
 
 from deltareg.client.config import DEFAULT_PATIENCE_S, ClientConfig
 from deltareg.client.http.answers import check_answer, our_errors, read_answer, store_failure
-from deltareg.client.http.bounds import ENCODINGS, read_chunks, read_whole
-from deltareg.client.http.hops import is_elsewhere, open_answer
+from deltareg.client.http.bounds import ENCODINGS, check_encoding, limit_heads, read_chunks, read_whole
 from deltareg.client.http.patience import RetryPolicy
-from deltareg.client.http.prompt_heads import limit_heads
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.token_reach import why_not_exchanged, why_withheld
 from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput, Misconfigured
@@ -222,7 +220,7 @@ class Api:
         """Open a streamed answer; the caller reads it inside the block and does its own retries."""
         server = self._config.server
         request = self._http.build_request("GET", API + path, params=dict(query), headers=dict(headers or {}))
-        with our_errors(server), closing(open_answer(self._http, request, server, may_leave=True)) as response:
+        with our_errors(server), closing(self._open(request, may_leave=True)) as response:
             if response.status_code == 416:
                 raise IntegrityFailure(
                     f"{path.rpartition('/')[2]} is shorter in the store than it was",
@@ -230,7 +228,7 @@ class Api:
                 )
             if response.is_error:
                 problem = read_whole(response, within_s=self._within_s)
-                if is_elsewhere(response.url, server):  # it was not the registry that answered
+                if response.request is not request:  # it was not the registry that answered
                     raise store_failure(response, path)
                 check_answer(problem)
             yield response
@@ -248,8 +246,24 @@ class Api:
         """Send one request to the registry itself, and read its whole answer."""
         auth = {"auth": options.pop("auth")} if "auth" in options else {}
         request = self._http.build_request(method, path, **options)
-        with closing(open_answer(self._http, request, self._config.server, **auth)) as response:
+        with closing(self._open(request, **auth)) as response:
             return read_whole(response, within_s=self._within_s)
+
+    def _open(self, request: httpx.Request, *, may_leave: bool = False, **options: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request, and return the answer, still to be read and closed; it may come from where it was sent on."""
+        response = self._http.send(request, stream=True, follow_redirects=False, **options)
+        following = response.next_request
+        if following is not None:
+            from deltareg.client.http.hops import follow_hops  # what only packs in a store need
+
+            response.close()
+            response = follow_hops(self._http, following, self._config.server, may_leave=may_leave, **options)
+        try:
+            check_encoding(response)
+        except BaseException:
+            response.close()
+            raise
+        return response
 
     def is_ready(self) -> bool:
         """Whether the server answers and is ready."""

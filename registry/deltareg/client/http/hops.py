@@ -5,31 +5,28 @@ and nowhere else but for packs. Nothing else of the API is elsewhere.
 """
 
 import socket
-from ipaddress import ip_address
 from typing import Any, Final
 
-from deltareg.client.http.bounds import check_encoding
 from deltareg.errors import InvalidInput
-from deltareg.host.addresses import resolve
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_here
 
 _HOPS_MOST: Final = 5
 
 
-def open_answer(
+def follow_hops(
     client: httpx.Client,
     request: httpx.Request,
     server: str,
     *,
-    may_leave: bool = False,
+    may_leave: bool,
     **options: Any,  # noqa: ANN401  # as in the library
 ) -> httpx.Response:
-    """Send a request, follow where the answer leads, and return the one at the end, still to be read and closed.
+    """Follow where an answer leads, and return the one at the end, still to be read and closed.
 
     Args:
-        client: What sends it.
-        request: The request.
+        client: What sends requests.
+        request: The first one that an answer leads to.
         server: The address of the registry.
         may_leave: Whether a store may answer in place of the registry.
         options: What `httpx.Client.send` takes.
@@ -37,20 +34,16 @@ def open_answer(
     Raises:
         InvalidInput: It leads to where no registry sends its clients.
     """
-    for _ in range(_HOPS_MOST + 1):
-        response = client.send(request, stream=True, follow_redirects=False, **options)
-        try:
-            check_encoding(response)
-            if response.next_request is None:
-                return response
-            request = response.next_request
-            _check_hop(request.url, server, may_leave=may_leave)
-        except BaseException:
-            response.close()
-            raise
-        response.close()
+    for _ in range(_HOPS_MOST):
+        _check_hop(request.url, server, may_leave=may_leave)
         if is_elsewhere(request.url, server):
             options["auth"] = None
+        response = client.send(request, stream=True, follow_redirects=False, **options)
+        following = response.next_request
+        if following is None:
+            return response
+        response.close()
+        request = following
     raise InvalidInput(f"{server} sends this request on and on", fix="tell who runs it")
 
 
@@ -89,6 +82,10 @@ def _is_pivot(at: httpx.URL, server: str) -> bool:
     """Whether an address is one that only this machine reaches: its own, or that of its cloud's metadata."""
     if is_here(server):
         return False
+    from ipaddress import ip_address  # what only a store elsewhere needs
+
+    from deltareg.host.addresses import resolve
+
     try:
         found = resolve(at.host, at.port or 443)
     except (OSError, socket.gaierror, UnicodeError):  # a proxy resolves it, or the request says what is wrong

@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from deltareg.client.http.bounds import SlowAnswerError
 from deltareg.client.progress import SILENT, Meter, Progress
 from deltareg.errors import StoreUnavailable, Unavailable
 
@@ -100,7 +99,7 @@ class RetryPolicy:
         return self._refused_s if _is_refused(error) and not self._was_answered else self._window_s
 
     def _is_over(self, error: Unavailable, attempt: int, left_s: float) -> bool:
-        if not self._retries or (_is_hopeless(error) and not self._was_answered) or _is_slow(error):
+        if not self._retries or (_is_hopeless(error) and not self._was_answered) or error.is_final:
             return True
         return left_s <= 0 and (attempt >= self._retries or _is_refused(error))
 
@@ -155,11 +154,6 @@ def _length(pause_s: float, error: Unavailable) -> float:
 def _is_hopeless(error: Unavailable) -> bool:
     """Whether waiting cannot help: an unknown name, or a certificate or protocol that is wrong."""
     return any(isinstance(cause, socket.gaierror | ssl.SSLError) for cause in causes_of(error))
-
-
-def _is_slow(error: Unavailable) -> bool:
-    """Whether the answer came for as long as one may, and was not whole."""
-    return any(isinstance(cause, SlowAnswerError) for cause in causes_of(error))
 
 
 def _is_refused(error: Unavailable) -> bool:

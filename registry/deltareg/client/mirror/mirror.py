@@ -110,7 +110,7 @@ class _Run:
         here = self._at_target(line)
         own = here.get(version.digest)
         if own is None:
-            if version.digest in self._deleted(line):
+            if version.digest in self._list_deleted(line):
                 raise Conflict("it was deleted here")
             own = here[version.digest] = self._bring_version(line, version, here)
             self.report.brought.append(own.ref)
@@ -132,7 +132,7 @@ class _Run:
             self._here[line] = {version.digest: version for version in self._versions(line)}
         return self._here[line]
 
-    def _deleted(self, line: str) -> set[str]:
+    def _list_deleted(self, line: str) -> set[str]:
         if line not in self._gone:
             numbers = {version.version for version in self._at_target(line).values()}
             self._gone[line] = self._find_deleted(line, numbers)

@@ -25,30 +25,30 @@ def _nothing(_before: _State, _after: _State) -> str:
     return ""
 
 
-def _labels(before: _State, after: _State) -> str:
+def _tell_labels(before: _State, after: _State) -> str:
     was, now = before.get("labels"), after.get("labels")
     old, new = was if is_object(was) else {}, now if is_object(now) else {}
     set_ = [f"{key}={new[key]}" if new[key] else key for key in sorted(new) if old.get(key) != new[key]]
     return ", ".join([*set_, *(f"{key} taken away" for key in sorted(old.keys() - new.keys()))])
 
 
-def _edited(_before: _State, after: _State) -> str:
+def _tell_details(_before: _State, after: _State) -> str:
     parts = [f"semver {after['semver']}" if after.get("semver") else "", _field("message")(_before, after)]
     return ", ".join(filter(None, parts))
 
 
-def _deprecated(_before: _State, after: _State) -> str:
+def _tell_deprecation(_before: _State, after: _State) -> str:
     if not after.get("deprecated"):
         return "no longer"
     successor = after.get("successor")
     return f"{after.get('reason', '')}{f'; use {successor}' if successor else ''}"
 
 
-def _renamed(before: _State, after: _State) -> str:
+def _tell_names(before: _State, after: _State) -> str:
     return f"from {before.get('name', '')} to {after.get('name', '')}"
 
 
-def _versions(_before: _State, after: _State) -> str:
+def _tell_versions(_before: _State, after: _State) -> str:
     numbers = after.get("versions")
     return ", ".join(f"v{number}" for number in numbers) if is_list(numbers) else ""
 
@@ -59,9 +59,9 @@ def _field(name: str) -> Callable[[_State, _State], str]:
 
 SHOWN: Final[Mapping[str, tuple[EventKind, Callable[[_State, _State], str]]]] = MappingProxyType(
     {
-        Action.VERSION_LABEL: ("label", _labels),
-        Action.VERSION_EDIT: ("edit", _edited),
-        Action.VERSION_DEPRECATE: ("deprecate", _deprecated),
+        Action.VERSION_LABEL: ("label", _tell_labels),
+        Action.VERSION_EDIT: ("edit", _tell_details),
+        Action.VERSION_DEPRECATE: ("deprecate", _tell_deprecation),
         Action.VERSION_DELETE: ("delete", _field("reason")),
         Action.VERSION_RESTORE: ("restore", _nothing),
         Action.VERSION_CORRUPT: ("corrupt", _nothing),
@@ -69,14 +69,14 @@ SHOWN: Final[Mapping[str, tuple[EventKind, Callable[[_State, _State], str]]]] = 
         Action.SIGNATURE_ADD: ("sign", _field("signed_by")),
         Action.ATTESTATION_ADD: ("attest", _field("signed_by")),
         Action.EVALUATION_ADD: ("evaluate", _field("reported_by")),
-        Action.LINE_RENAME: ("rename", _renamed),
-        Action.LINE_DEPRECATE: ("deprecate", _deprecated),
-        Action.LINE_DELETE: ("delete", _versions),
-        Action.LINE_RESTORE: ("restore", _versions),
-        Action.NAMESPACE_RENAME: ("rename", _renamed),
+        Action.LINE_RENAME: ("rename", _tell_names),
+        Action.LINE_DEPRECATE: ("deprecate", _tell_deprecation),
+        Action.LINE_DELETE: ("delete", _tell_versions),
+        Action.LINE_RESTORE: ("restore", _tell_versions),
+        Action.NAMESPACE_RENAME: ("rename", _tell_names),
         Action.CHANNEL_CREATE: ("create", _nothing),
         Action.CHANNEL_DELETE: ("delete", _nothing),
-        Action.CHANNEL_RENAME: ("rename", _renamed),
+        Action.CHANNEL_RENAME: ("rename", _tell_names),
         Action.CHANNEL_POLICY: ("policy", _field("reason")),
         Action.CHANNEL_CLEAR: ("clear", _field("reason")),
         Action.CHANNEL_REVIEW: ("review", _field("message")),
