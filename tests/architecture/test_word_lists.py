@@ -19,6 +19,14 @@ from tests.architecture.tree import REPOSITORY, modules
 
 PRODUCT = [path for path in modules() if "versions" not in path.parts and REPOSITORY / path != SOURCE]
 LISTS = {each.name: frozenset(each.words) for each in word_lists()}
+PARTIAL = {
+    "approvals.py rejected, stale, withdrawn",  # how a request ends without a move
+    "opening.py llamacpp, sglang, vllm",  # the engines that have a port
+    "prompts.py base, version",  # whose template there is, where there is one
+    "prove.py base, version",  # what has bytes to prove, and no list of words
+    "verdicts.py answer, compare",  # the runs that find something else than a verdict
+}
+"""Maps that are indexed by some words of a list, each after its caller has ruled out the others."""
 
 
 def test_no_type_of_words_stands_twice():
@@ -91,3 +99,39 @@ def literals(path):
     """List the types of a module that are words."""
     nodes = (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Subscript))
     return [node for node in nodes if ast.unparse(node.value) == "Literal"]
+
+
+def test_a_map_that_is_indexed_by_a_word_has_all_words_of_a_list():
+    found = {
+        f"{path.name} {', '.join(sorted(keys))}"
+        for path in PRODUCT
+        for keys in indexed_maps(tree_of(path))
+        if keys not in LISTS.values() and any(keys < each for each in LISTS.values())
+    }
+
+    assert found == PARTIAL
+
+
+def indexed_maps(tree):
+    """Yield the keys of the maps of text that a module indexes by what it does not know beforehand."""
+    named = {}
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
+            target = each.targets[0] if isinstance(each, ast.Assign) else each.target
+            if isinstance(target, ast.Name) and (keys := keys_of(each.value)):
+                named[target.id] = keys
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Subscript) and not isinstance(each.slice, ast.Constant | ast.Slice):
+            keys = named.get(each.value.id) if isinstance(each.value, ast.Name) else keys_of(each.value)
+            if keys:
+                yield keys
+
+
+def keys_of(value):
+    """Return the keys of a map that is written out; nothing where they are not all text."""
+    if isinstance(value, ast.Call) and value.args:  # MappingProxyType({...})
+        value = value.args[0]
+    if not isinstance(value, ast.Dict) or len(value.keys) < 2:
+        return None
+    keys = [key.value for key in value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return frozenset(keys) if len(keys) == len(value.keys) else None

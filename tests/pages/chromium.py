@@ -97,12 +97,15 @@ class Tab:
 
     def complaints(self):
         """Give what is wrong with what is shown: errors, the policy, its width, accessibility."""
-        found = [*self.wrong, *self.page.evaluate("() => window.refusedByPolicy")]
-        found += [f"too wide: {node}" for node in self.page.evaluate(_OVERFLOW)]
+        found = [*self.wrong, *self.page.evaluate("() => window.refusedByPolicy"), *self.too_wide()]
         self.page.evaluate(AXE)
         found += [f"axe: {rule} {nodes}" for rule, nodes in self.page.evaluate(_AXE, RULES)]
         self.wrong.clear()
         return found
+
+    def too_wide(self):
+        """Give what sticks out of the screen, if the page is wider than it."""
+        return [f"too wide: {node}" for node in self.page.evaluate(_OVERFLOW)]
 
     def close(self):
         """Close it."""

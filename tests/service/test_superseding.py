@@ -15,10 +15,11 @@ from deltareg.service.describe import describe_versions
 from deltareg.service.registry import Registry
 from deltareg.service.runs.kinds.verify import complete_run, queue_default_suite, queue_of_push
 from deltareg.service.runs.leases import fail_run, hold_lease
+from deltareg.service.runs.log import append_log
 from deltareg.service.runs.queue import list_queue
 from deltareg.service.runs.runs import queue_run, show_run
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import LeaseHold, RunCreate, RunFailure
+from deltareg.wire import CheckResult, LeaseHold, LineSent, LogAppend, RunCreate, RunFailure
 from tests.service import rows
 from tests.service.work import audited, claim, report
 
@@ -198,6 +199,23 @@ def test_what_a_worker_has_begun_goes_on(registry, ada, worker, push):
     hold_lease(registry, worker, LeaseHold(run=first, fence=grant.fence), lease_s=60)
 
     assert complete_run(registry, worker, first, report(grant)).verdict == "pass"
+
+
+def test_what_was_found_before_a_worker_gave_back_stays(registry, ada, worker, push):
+    first = push()
+    grant = claim(registry, worker)
+    failed = LineSent(check=CheckResult(name="rows", verdict="fail"))
+    append_log(registry, worker, first, LogAppend(fence=grant.fence, first=0, lines=[failed]))
+    push()
+    fail_run(registry, worker, first, RunFailure(fence=grant.fence, error="no memory"))
+
+    push()
+
+    ended = show_run(registry, ada, first)
+    assert ended.state == "cancelled"
+    assert ended.verdict is not None
+    assert [check.name for check in ended.verdict.checks] == ["infrastructure", "rows"]
+    assert "superseded by lab/x:v3 when rows had failed" in ended.verdict.checks[0].detail
 
 
 def test_what_a_worker_gave_back_is_superseded_by_the_next_push(registry, ada, worker, push):

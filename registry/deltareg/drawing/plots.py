@@ -152,15 +152,18 @@ def _draw_line(
     return marks
 
 
-def history(values: Sequence[tuple[str, float]], *, threshold: float | None, label: str) -> str:
-    """Draw a small line of values by version; the last one is emphasised.
+def history(
+    values: Sequence[tuple[str, float]], *, threshold: float | None, label: str, words: Callable[[float], str] = brief
+) -> str:
+    """Draw a small line of values by version; the last one is emphasised, and `words` writes the axis.
 
     The scale includes the threshold, so that values far from it look far; otherwise small changes
     look small.
     """
-    width, height, left, right, top, bottom = 308.0, 112.0, 58.0, 298.0, 14.0, 86.0
+    width, height, right, top, bottom = 308.0, 112.0, 298.0, 14.0, 86.0
     numbers = [value for _, value in values]
     low, high = scale_of(numbers, threshold)
+    left = max(58.0, 14 + 7.2 * max(len(words(low)), len(words(high))))
 
     def at_x(n: int) -> float:
         return left + 8 + (right - left - 16) * (n / max(1, len(values) - 1))
@@ -168,7 +171,7 @@ def history(values: Sequence[tuple[str, float]], *, threshold: float | None, lab
     def at_y(value: float) -> float:
         return bottom - (bottom - top) * ((value - low) / (high - low))
 
-    marks = axis([low, high], left=left, right=right, heights=[bottom, top])
+    marks = axis([low, high], left=left, right=right, heights=[bottom, top], words=words)
     if threshold is not None:
         y = at_y(threshold)
         marks.append(RuleMark("limit", x1=left, x2=right, y1=y, y2=y))

@@ -1,7 +1,7 @@
 """Elements of plots: marks, the SVG around them, round numbers along an axis."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import ClassVar
@@ -93,18 +93,29 @@ def draw_text(x: float, y: float, text: str, style: str) -> Mark:
     return TextMark(style, x=x, y=y, words=text)
 
 
-def axis(ticks: Sequence[float], *, left: float, right: float, heights: Sequence[float]) -> list[Mark]:
-    """Draw a rule with a number for each tick, at its height."""
+def axis(
+    ticks: Sequence[float],
+    *,
+    left: float,
+    right: float,
+    heights: Sequence[float],
+    words: Callable[[float], str] | None = None,
+) -> list[Mark]:
+    """Draw a rule with a number for each tick, at its height; `words` writes it, where `brief` is not to."""
+    write = words or brief
     return [
         mark
         for tick, y in zip(ticks, heights, strict=True)
-        for mark in (RuleMark("rule", x1=left, x2=right, y1=y, y2=y), draw_text(left - 8, y + 4, brief(tick), "end"))
+        for mark in (RuleMark("rule", x1=left, x2=right, y1=y, y2=y), draw_text(left - 8, y + 4, write(tick), "end"))
     ]
 
 
 def brief(value: float) -> str:
-    """Format a number for an axis."""
-    return f"{value:.3g}" if math.isfinite(value) else "not finite"
+    """Format a number for an axis: `0.25`, `4.51e4`."""
+    if not math.isfinite(value):
+        return "not finite"
+    digits, mark, exponent = f"{value:.3g}".partition("e")
+    return f"{digits}e{int(exponent)}" if mark else digits
 
 
 def round_ticks(most: float) -> list[float]:

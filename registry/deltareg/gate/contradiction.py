@@ -7,7 +7,7 @@ on another worker than the one that passed it, decides: two passing workers sett
 
 from collections.abc import Sequence
 
-from deltareg.gate.verdict_facts import INFRASTRUCTURE, VerdictFact
+from deltareg.gate.verdict_facts import VerdictFact
 
 
 def find_contradicted(counting: Sequence[VerdictFact]) -> VerdictFact | None:
@@ -39,14 +39,7 @@ def _are_of_two(passes: Sequence[VerdictFact]) -> bool:
 
 def _contradicts(verdict: VerdictFact, newest: VerdictFact) -> bool:
     is_alike = verdict.compared_with == newest.compared_with
-    if _was_cut_short(verdict):  # before anybody said in which dtype
+    if verdict.failed_before_end:  # before anybody said in which dtype
         return is_alike
     is_alike = is_alike and verdict.dtype == newest.dtype
     return verdict.outcome == "fail" and not verdict.is_waived and is_alike
-
-
-def _was_cut_short(verdict: VerdictFact) -> bool:
-    """Whether a run ended early when checks had failed: somebody cancelled it, or it ran out of time."""
-    if verdict.outcome != "inconclusive" or verdict.verifier:
-        return False
-    return any(name != INFRASTRUCTURE for name in verdict.look().failed)

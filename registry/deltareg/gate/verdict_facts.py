@@ -116,6 +116,7 @@ class VerdictFindings:
         undecided: The comparisons that its samples left undecided, in words, by check.
         waits_for: For an inconclusive one: the corrupt object that it reads, and the command that
             repairs it.
+        ended: Why its run came to nothing, in words; empty if it has a result.
     """
 
     failed: tuple[str, ...] = ()
@@ -124,6 +125,7 @@ class VerdictFindings:
     checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
     undecided: Mapping[str, str] = field(default_factory=dict[str, str])
     waits_for: tuple[str, str] = ("", "")
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,13 @@ class VerdictFact:
         """The failed checks that are not waived, or must not be."""
         waived = self.waived.keys() - NEVER_WAIVED
         return tuple(name for name in self.look().failed if name not in waived)
+
+    @property
+    def failed_before_end(self) -> tuple[str, ...]:
+        """The checks that had failed when its run was cut short; none if it was not."""
+        if self.outcome != "inconclusive" or self.verifier:
+            return ()
+        return tuple(name for name in self.look().failed if name != INFRASTRUCTURE)
 
     @property
     def is_waived(self) -> bool:

@@ -217,7 +217,7 @@ def _rule_on_others(
 
 def _on_contradiction(subject: VerdictSubject, newest: VerdictFact, failed: VerdictFact, *, now_us: int) -> Ruling:
     """Report a pass that contradicts an earlier failure, and what settles it."""
-    checks = ", ".join(failed.standing_failures) or "it"
+    checks = ", ".join(failed.failed_before_end or failed.standing_failures) or "it"
     message = (
         f"{tell(newest, now_us=now_us)}, and {checks} failed"
         f" {tell_age((now_us - failed.created_us) / _US_PER_S)} ago ({failed.id[:8]}) under the same bindings:"
@@ -239,7 +239,7 @@ def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told
         return Ruling("inconclusive", message, fix=fix, suite=suite)
     if verdict.outcome == "inconclusive":
         fix = _continue(verdict.continues) if verdict.continues else again
-        return Ruling("inconclusive", f"{told}: it could not be judged", fix=fix, suite=suite)
+        return Ruling("inconclusive", f"{told}: {_why_inconclusive(verdict)}", fix=fix, suite=suite)
     if verdict.is_waived and not verdict.is_complete:
         return _on_gap(verdict, told, suite=suite)
     if verdict.is_pass:
@@ -247,6 +247,13 @@ def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told
     checks = ", ".join(verdict.standing_failures) or "see the verdict"
     show = f"deltareg verdict show {verdict.id}"
     return Ruling("failed", f"{subject.description} failed suite {suite}: {checks}", fix=show, suite=suite)
+
+
+def _why_inconclusive(verdict: VerdictFact) -> str:
+    if not verdict.failed_before_end:
+        return "it could not be judged"
+    ended = verdict.look().ended
+    return ended if "had failed" in ended else f"{', '.join(verdict.failed_before_end)} had failed when it ended"
 
 
 def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:

@@ -36,6 +36,7 @@ class AccessPage(Answer):
     who: WhoAmI
     is_admin: bool
     manages: bool
+    audits: bool
     namespace: str
     namespaces: list[NamespaceInfo]
     members: list[MemberInfo]
@@ -73,13 +74,15 @@ def _access(ask: ViewRequest) -> AccessPage:
     namespaces = list_namespaces(registry, caller, cursor=None, limit=_LISTED).items
     members: list[MemberInfo] = []
     more: str | None = None
+    place = EVERYTHING if namespace is None else Namespace(namespace)
     if namespace is not None or is_admin:
         page = list_members(registry, caller, namespace, cursor=ask.cursor, limit=ask.most(_LISTED))
         members, more = page.items, page.next_cursor
     return AccessPage(
         who=whoami(registry, caller),
         is_admin=is_admin,
-        manages=is_admin if namespace is None else caller.may(Right.MAINTAIN, on=Namespace(namespace)),
+        manages=is_admin if namespace is None else caller.may(Right.MAINTAIN, on=place),
+        audits=caller.may(Right.ADMIN, on=place),
         namespace=namespace or "",
         namespaces=namespaces,
         members=members,

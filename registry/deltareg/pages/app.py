@@ -19,7 +19,7 @@ from deltareg.pages.problems import show_problem
 from deltareg.pages.routing import routes_of
 from deltareg.pages.scan import all_pages, sort_routes
 from deltareg.pages.static_files import send_static
-from deltareg.service.registry import Registry
+from deltareg.service.registry import Caller, Registry
 from deltareg.shared_state import REFUSED
 from deltareg.wire import API, ProblemDocument, describe_problem
 from deltareg.wire.problems import TITLES
@@ -72,7 +72,7 @@ async def _http_error(registry: Registry, request: Request, error: Exception) ->
     if not isinstance(error, HTTPException):
         raise error
     if secret_of(request):
-        request.state.who = await anyio.to_thread.run_sync(_who, registry, request)
+        request.state.caller = await anyio.to_thread.run_sync(_caller, registry, request)
     is_absent = error.status_code == 404
     document = ProblemDocument(
         type="about:blank",
@@ -85,9 +85,9 @@ async def _http_error(registry: Registry, request: Request, error: Exception) ->
     return show_problem(request, document)
 
 
-def _who(registry: Registry, request: Request) -> str:
-    """Give who is logged in, whose page of an error has the menu; empty for nobody."""
+def _caller(registry: Registry, request: Request) -> Caller | None:
+    """Return who is logged in, whose page of an error has the menu; None for nobody."""
     try:
-        return session_of(request, registry).caller.principal
+        return session_of(request, registry).caller
     except DeltaregError:
-        return ""
+        return None

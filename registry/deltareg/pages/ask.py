@@ -35,11 +35,10 @@ class AnswersPage(Answer):
 
 
 def _form(ask: ViewRequest) -> AskPage:
-    versions = list(list_choices(ask.registry, ask.caller, ask.line))
+    a, b = number_of(ask.text("a")), number_of(ask.text("b"))
+    versions = list(list_choices(ask.registry, ask.caller, ask.line, also=(a, b)))
     newest = versions[0].version if versions else None
-    return AskPage(
-        line=str(ask.line), versions=versions, a=number_of(ask.text("a")) or newest, b=number_of(ask.text("b"))
-    )
+    return AskPage(line=str(ask.line), versions=versions, a=a or newest, b=b)
 
 
 def _act(ask: ViewRequest) -> str:

@@ -13,8 +13,12 @@ from deltareg.pages.cookie import secret_of
 from deltareg.pages.guard import ROOT, form_word
 from deltareg.pages.static_files import addresses
 from deltareg.pages.themes import theme_of
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.registry import Caller
 from deltareg.wire import ProblemDocument
 
+_AUDIT = "/audit"
 # What the bar on top leads to, and the key that follows `g`.
 AREAS: Sequence[tuple[str, str, str]] = (
     ("Deltas", "/deltas", "d"),
@@ -24,7 +28,7 @@ AREAS: Sequence[tuple[str, str, str]] = (
     ("Fleet", "/fleet", "f"),
     ("Storage", "/storage", "s"),
     ("Access", "/access", "a"),
-    ("Audit", "/audit", "t"),
+    ("Audit", _AUDIT, "t"),
 )
 
 
@@ -90,26 +94,28 @@ def frame_of(
     area: str,
     *,
     request: Request | None = None,
-    who: str = "",
+    caller: Caller | None = None,
     word: str = "",
     away: Sequence[str] = (),
     refusal: FormRefusal | None = None,
 ) -> PageFrame:
-    """Build the frame of a page, or with `request` and `who` that of an error."""
+    """Build the frame of a page, or with `request` and `caller` that of an error."""
     source = ask.request if ask is not None else request
     if source is None:
         raise TypeError("a frame is of a request")
     here = _here(source) if refusal is None else refusal.address
+    caller = ask.caller if ask is not None else caller
+    audits = caller is not None and caller.may(Right.ADMIN, on=EVERYTHING)  # as an owner one does from Access
     is_form = source.method != "GET" and refusal is None
     return PageFrame(
-        who=ask.caller.principal if ask is not None else who,
+        who="" if caller is None else caller.principal,
         ends="" if ask is None else ask.session.ends_soon,
         word=form_word(secret_of(source)) if ask is not None else word,
         here=here,
         twin=_as(here, "json"),
         server=f"{source.url.scheme}://{source.url.netloc}",
         asked=source.query_params.get("q", ""),
-        areas=[Link(name, ROOT + path, name == area, key) for name, path, key in AREAS],
+        areas=[Link(name, ROOT + path, name == area, key) for name, path, key in AREAS if audits or path != _AUDIT],
         files=addresses(),
         theme=theme_of(source),
         back=ROOT if is_form else _without(here, "theme"),

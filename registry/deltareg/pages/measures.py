@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from deltareg.drawing.plots import history
+from deltareg.drawing.strokes import brief
+from deltareg.drawing.wording import size
 from deltareg.errors import NotFound
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, PageTable
-from deltareg.service.overview.measures import LineMeasures, MeasureSeries, show_measures
+from deltareg.service.overview.measures import SIZES, LineMeasures, MeasureSeries, show_measures
 
 _VERSIONS = 60
 _LEAST = 2
@@ -47,7 +49,7 @@ class MeasuresPage(LineMeasures):
                 _draw_history(each),
                 f"{path}?{urlencode({'measure': each.name, 'format': 'svg'})}",
                 each.is_compared,
-                each.name.endswith("size"),
+                each.name in SIZES,
             )
             for each in self.measures
             if not _is_flat(each) and len(each.points) >= _LEAST
@@ -81,7 +83,8 @@ def _is_flat(measure: MeasureSeries) -> bool:
 def _draw_history(measure: MeasureSeries) -> str:
     values = [(f"v{point.version}", point.value) for point in measure.points]
     label = f"{measure.name} by version: " + ", ".join(f"{v} {x:.4g}" for v, x in values)
-    return history(values, threshold=measure.mark, label=label)
+    words = size if measure.name in SIZES else brief
+    return history(values, threshold=measure.mark, label=label, words=words)
 
 
 def _plot(page: MeasuresPage) -> str:

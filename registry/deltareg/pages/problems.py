@@ -64,8 +64,8 @@ def show_problem(request: Request, document: ProblemDocument) -> Response:
     if wants_json(request):
         raw = document.model_dump_json()
         return Response(raw, document.status, NEVER_KEPT, "application/problem+json")
-    who = str(getattr(request.state, "who", ""))
-    frame = frame_of(None, "", request=request, who=who, word=_word(request))
+    caller = getattr(request.state, "caller", None)
+    frame = frame_of(None, "", request=request, caller=caller, word=_word(request))
     way = _way_on(request, document.status)
     return html("problem.html.jinja", status=document.status, page=document, frame=frame, way=way)
 

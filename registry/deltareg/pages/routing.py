@@ -262,7 +262,7 @@ def _accept_form(registry: Registry, request: Request, form: Mapping[str, str]) 
 
 def _open_ask(registry: Registry, request: Request) -> ViewRequest:
     session = session_of(request, registry)
-    request.state.who = session.caller.principal  # should it fail, its page has the menu
+    request.state.caller = session.caller  # should it fail, its page has the menu
     request.state.principal_id = session.caller.principal_id  # whose limits count
     request.state.principal_name = session.caller.principal
     return ViewRequest(registry, session, request)

@@ -28,7 +28,7 @@ from deltareg.db.tables import (
 )
 from deltareg.db.tables.runs import ACTIVE
 
-_PROOF = "prove"
+_PROOF, _VERIFICATION = "prove", "verify"
 """The registry needs proofs of what somebody pushed, whether they are still there or not."""
 
 
@@ -60,8 +60,12 @@ def end_tickets(conn: sa.Connection, principal_id: int) -> None:
 
 
 def cancel_runs(conn: sa.Connection, principal_id: int, *, error: str) -> int:
-    """Cancel what workers have to do for a principal, except for proofs; return how many runs that were."""
-    own = sa.and_(ACTIVE, runs.c.created_by == principal_id, runs.c.what != _PROOF)
+    """Cancel what workers have to do for a principal; return how many runs that were.
+
+    Proofs go on, and so do verifications that have begun: they may have found a failure.
+    """
+    is_kept = sa.or_(runs.c.what == _PROOF, sa.and_(runs.c.what == _VERIFICATION, runs.c.started_at.is_not(None)))
+    own = sa.and_(ACTIVE, runs.c.created_by == principal_id, ~is_kept)
     update = sa.update(runs).where(own).values(state="cancelled", error=error, finished_at=now_us())
     return conn.execute(update).rowcount
 

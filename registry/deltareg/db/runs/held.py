@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.runs.rows import HeldRunRow
+from deltareg.db.runs.rows import HeldRunRow, RunRow
+from deltareg.db.runs.runs import RunClaim, was_held
 from deltareg.db.runs.turns import EXPIRED
 from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.tables import base_figures, runs, signing_keys, verdicts, versions, workers
 
 _RUNNING = runs.c.state == sa.literal_column("'running'")
@@ -48,3 +49,9 @@ def has_come_to_an_end(conn: sa.Connection, base_id: int) -> bool:
         .where(versions.c.base_id == base_id, verdicts.c.verifier != "")
     )
     return any(conn.execute(query.limit(1)).first() is not None for query in (measured, judged))
+
+
+def ended_run(conn: sa.Connection, hold: RunClaim) -> RunRow | None:
+    """Return a run that ended without its last holder's report, to that holder, and lock it; None if it did not."""
+    query = sa.select(runs).where(was_held(hold), runs.c.state.in_(["cancelled", "dead"]))
+    return fetch_one(conn, query.with_for_update(), RunRow)

@@ -115,6 +115,7 @@ class SupersededRow:
 
     id: str
     version_id: int
+    started_at: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,14 @@ def lines_after(conn: sa.Connection, run_id: str, after: int, *, limit: int) -> 
     return fetch_all(conn, query.order_by(run_log.c.seq).limit(limit), LogLineRow)
 
 
+def check_lines(conn: sa.Connection, run_id: str, *, before_fence: int | None = None) -> Sequence[LogLineRow]:
+    """List the lines that report a check, in order; with a fence those of earlier attempts."""
+    query = sa.select(run_log).where(run_log.c.run_id == run_id, run_log.c.line["check"].as_string().is_not(None))
+    if before_fence is not None:
+        query = query.where(run_log.c.fence < before_fence)
+    return fetch_all(conn, query.order_by(run_log.c.seq), LogLineRow)
+
+
 def heads(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
     """Return the last line number of runs' logs, 0 if there is none, and their states, by run."""
     last = (

@@ -369,6 +369,12 @@ def active_of_version(conn: sa.Connection, version_id: int, *, what: Sequence[st
     return list(conn.execute(query).scalars())
 
 
+def was_held(hold: RunClaim) -> sa.ColumnElement[bool]:
+    """Whether a claim is the last one of its run."""
+    own = sa.select(workers.c.name).where(workers.c.principal_id == hold.principal_id)
+    return sa.and_(runs.c.id == hold.run_id, runs.c.fence == hold.fence, runs.c.lease_holder.in_(own))
+
+
 def _is_of(principal_ids: Collection[int]) -> sa.ColumnElement[bool]:
     """Whether one of some principals sent the bytes that a run is about."""
     return sa.or_(
@@ -382,10 +388,7 @@ def _is_of(principal_ids: Collection[int]) -> sa.ColumnElement[bool]:
 
 
 def _is_held(hold: RunClaim) -> sa.ColumnElement[bool]:
-    own = sa.select(workers.c.name).where(workers.c.principal_id == hold.principal_id)
-    return sa.and_(
-        runs.c.id == hold.run_id, runs.c.fence == hold.fence, runs.c.state == "running", runs.c.lease_holder.in_(own)
-    )
+    return sa.and_(was_held(hold), runs.c.state == "running")
 
 
 _BY_ID: Final = PreparedQuery(select_runs().where(runs.c.id == sa.bindparam("run_id")), ShownRunRow)

@@ -60,7 +60,7 @@ def supersede(conn: sa.Connection, version_id: int, *, what: str, suite: str, by
         sa.update(runs)
         .where(runs.c.id.in_(waiting), runs.c.state == "queued")
         .values(state="cancelled", finished_at=now_us(), result={BY: by}, error=f"superseded by {by}")
-        .returning(runs.c.id, runs.c.version_id)
+        .returning(runs.c.id, runs.c.version_id, runs.c.started_at)
     )
     return fetch_all(conn, update, SupersededRow)
 

@@ -71,7 +71,8 @@ def find_principal(conn: sa.Connection, name: str) -> PrincipalRow:
 def disable_person(registry: Registry, caller: Caller, name: str) -> PrincipalInfo:
     """Disable a person, a service account or a machine at once; doing it again changes nothing.
 
-    Tokens are revoked and sessions end; what waits for a worker because of it is cancelled. Roles,
+    Tokens are revoked and sessions end; what waits for a worker because of it is cancelled, and so is
+    what a worker does, unless it is a proof, or a verification, whose findings stay. Roles,
     open uploads and drafts stay, and are of no use as long as nobody enables it again.
 
     Raises:

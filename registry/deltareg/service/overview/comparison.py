@@ -18,12 +18,12 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_plain
 from deltareg.service.digest_cache import decode_manifest
 from deltareg.service.lines.veil import veil_base
+from deltareg.service.overview.choices import choosable_rows
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.service.verdicts.verdicts import describe_verdict
 from deltareg.wire import CheckResult, VersionInfo
 
-_CHOICES = 200
 Checks = Mapping[tuple[str, str], CheckResult]
 
 
@@ -64,12 +64,14 @@ def compare_versions(
 
     Raises:
         NotFound: The line has fewer than two versions.
-        InvalidInput: There is no version of that number among the newest.
+        InvalidInput: There is no version of that number, or it is deleted.
     """
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
-        rows = version_queries.version_rows(conn, delta.id, before=None, limit=_CHOICES)
+        rows = choosable_rows(conn, delta.id, also=(a, b, c))
+        if a is None and rows and rows[-1].number == b:  # an old one, which is compared with the one before it
+            rows += version_queries.version_rows(conn, delta.id, before=b, limit=1)
         if len(rows) < 2:
             raise NotFound(f"{line} has no two versions to compare", fix=f"deltareg log {line}")
         channels: dict[int, list[str]] = {}
@@ -98,7 +100,7 @@ def _choose_version(rows: Sequence[VersionRow], number: int | None, otherwise: V
         return otherwise
     version = next((row for row in rows if row.number == number), None)
     if version is None:
-        raise InvalidInput(f"v{number} is not among the newest {_CHOICES} versions", fix="choose another")
+        raise InvalidInput(f"there is no v{number}, or it is deleted", fix="choose another")
     return version
 
 

@@ -18,8 +18,9 @@ from deltareg.wire import Answer
 
 Side = Literal["below", "above", ""]
 Kept = tuple[float | None, Side]
+SIZES = ("size", "stored size")
+"""The measures that are numbers of bytes."""
 _LABEL = "metric."
-_SIZES = ("size", "stored size")
 _GENERAL = f"{DEFAULT_SUITE}/general_perplexity"
 _FIRST = ("loss", "perplexity")
 _MOST = 48
@@ -92,7 +93,7 @@ def _rank(name: str) -> tuple[int, bool, str]:
     """Return a sort key: losses of training, other labels, suites of the team's own, sizes, then the default suite."""
     if name.startswith(_LABEL):
         return 0, not any(word in name.lower() for word in _FIRST), name
-    if name in _SIZES:
+    if name in SIZES:
         return 3, False, name
     if not _is_compared(name):
         return 4, False, name
@@ -100,7 +101,7 @@ def _rank(name: str) -> tuple[int, bool, str]:
 
 
 def _sizes(row: VersionRow) -> Iterator[tuple[str, float, Kept]]:
-    for name, size_bytes in zip(_SIZES, (row.logical_bytes, row.stored_bytes), strict=True):
+    for name, size_bytes in zip(SIZES, (row.logical_bytes, row.stored_bytes), strict=True):
         yield name, float(size_bytes), (None, "")
 
 

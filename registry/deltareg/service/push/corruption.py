@@ -20,6 +20,7 @@ from deltareg.service.describe import name_of_relying
 from deltareg.service.push.forms import take_form
 from deltareg.service.push.subject import ProofSubject
 from deltareg.service.registry import Caller
+from deltareg.service.runs.cut_short import keep_findings_of
 from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.runs.waiting import note_cancelled
 
@@ -92,12 +93,14 @@ def end_work(conn: sa.Connection, held: PackHolder) -> None:
     """End the runs of a corrupt version; its verifications wait until it is whole."""
     if held.is_base:
         return
-    end = partial(run_queries.cancel, conn, error="the bytes of the version are corrupt")
+    error = "the bytes of the version are corrupt"
+    end = partial(run_queries.cancel, conn, error=error)
     for run_id in run_queries.active_of_version(conn, held.row_id, what=["reencode"]):
         end(run_id)
     judging = run_queries.active_of_version(conn, held.row_id, what=["verify"])
     for run_id in judging:
         end(run_id)
+    keep_findings_of(conn, judging, why=error)
     note_cancelled(conn, judging, held)
 
 

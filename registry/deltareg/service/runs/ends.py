@@ -8,6 +8,7 @@ WHY: Final = "why"
 OUT_OF_TIME: Final = "out_of_time"
 UNMEASURED: Final = "base_unmeasured"
 CANCELLED: Final = "cancelled"
+CUT_SHORT: Final = "cut_short"
 
 
 def result_of_end(code: str) -> dict[str, str]:

@@ -148,11 +148,12 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str, *, new_id: Calla
         if SECOND_OF in row.request:  # of whoever pushed it: they would choose who looks at it
             caller.require(Right.VERIFY, on=EVERYTHING)
         _require_own(conn, caller, row)
-        state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
+        error = f"cancelled by {caller.principal}"
+        state = queries.cancel(conn, run_id, error=error)
         if state is None:
             raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")
         after = {"state": "cancelled"}
-        if row.what == verify.WHAT and keep_findings(conn, row, by=caller.principal, verdict_id=verdict_id):
+        if row.what == verify.WHAT and keep_findings(conn, row, why=error, verdict_id=verdict_id):
             after |= {"verdict": "inconclusive", "verdict_id": verdict_id}
         caller.record(
             conn, Action.RUN_CANCEL, f"run/{run_id}", on=info.concern_of(row), before={"state": state}, after=after

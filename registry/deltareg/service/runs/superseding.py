@@ -13,6 +13,7 @@ from deltareg.db.runs import superseding
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.registry import Caller
+from deltareg.service.runs.cut_short import keep_findings_of
 from deltareg.suites.suite import DEFAULT_SUITE
 
 AUTOMATIC = superseding.AUTOMATIC
@@ -30,6 +31,8 @@ def supersede_older(conn: sa.Connection, caller: Caller, version: VersionRow, *,
         what: The kind of run.
     """
     superseded = superseding.supersede(conn, version.id, what=what, suite=DEFAULT_SUITE, by=ref_of(version))
+    begun = [row.id for row in superseded if row.started_at is not None]  # and given back
+    keep_findings_of(conn, begun, why=f"superseded by {ref_of(version)}")
     for row in superseded:
         after = {"state": "cancelled", superseding.BY: ref_of(version)}
         caller.record(

@@ -11,7 +11,14 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import NotFound
 from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import VerdictSigner
-from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictFindings, VerdictSubject
+from deltareg.gate.verdict_facts import (
+    INFRASTRUCTURE,
+    SuiteFact,
+    VerdictConditions,
+    VerdictFact,
+    VerdictFindings,
+    VerdictSubject,
+)
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
@@ -62,6 +69,7 @@ def _find(checks: Sequence[Mapping[str, object]]) -> VerdictFindings:
         checks=check_facts(checks),
         undecided=_describe_undecided(checks),
         waits_for=_waits_for(checks),
+        ended=next((str(each.get("detail", "")) for each in checks if each["name"] == INFRASTRUCTURE), ""),
     )
 
 

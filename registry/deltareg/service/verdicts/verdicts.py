@@ -179,6 +179,7 @@ def record_inconclusive(
     created_by: int | None,
     code: str = "",
     others: Sequence[CheckResult] = (),
+    at: int | None = None,
 ) -> None:
     """Insert an inconclusive verdict for a failed run, in the transaction that ends it.
 
@@ -190,6 +191,7 @@ def record_inconclusive(
         created_by: The worker's principal; None if there was none.
         code: Why it came to nothing, where that is known (`service.runs.ends`).
         others: Further checks to record.
+        at: When it was found, if that was before now.
     """
     check = CheckResult(name=INFRASTRUCTURE, verdict="fail", code=code, detail=error)
     content: dict[str, object] = {
@@ -202,6 +204,7 @@ def record_inconclusive(
         "environment": {},
         "sandbox": "",
         "checks": [one.model_dump() for one in (check, *others)],
+        **({} if at is None else {"created_at": at}),
     }
     _insert(conn, run, content, verdict_id=verdict_id, created_by=created_by)
 

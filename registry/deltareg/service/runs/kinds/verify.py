@@ -15,13 +15,14 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs import runs as queries
 from deltareg.db.runs import runs_on_bases as waiting_queries
+from deltareg.db.runs.held import ended_run
 from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import with_retry
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.verdicts import verdicts as verdict_queries
 from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.digest import sha256_of
-from deltareg.errors import Blocked, InvalidInput, Unavailable
+from deltareg.errors import Blocked, DeltaregError, InvalidInput, Unavailable
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.base_parts import with_identity
@@ -35,7 +36,7 @@ from deltareg.service.lines.cards import keep_metrics
 from deltareg.service.priority import LOW, NORMAL
 from deltareg.service.quotas.holding import is_spent
 from deltareg.service.registry import Caller, Registry, namespace_scope
-from deltareg.service.runs.cut_short import found_so_far
+from deltareg.service.runs.cut_short import found_so_far, keep_earlier_attempts, keep_late
 from deltareg.service.runs.ends import code_of
 from deltareg.service.runs.info import concern_of_run
 from deltareg.service.runs.kinds.kind import RunKind
@@ -120,15 +121,17 @@ def complete_run(
     verdict_id = str(new_id())
     own = queries.RunClaim(run_id, report.fence, caller.principal_id)
 
-    def transaction(conn: sa.Connection) -> VerdictInfo:
+    def transaction(conn: sa.Connection) -> VerdictInfo | DeltaregError:
         run = queries.finish(conn, own, state="done")
         if run is not None and run.what != WHAT:
             raise InvalidInput(f"run {run_id} is a {run.what}, it has no verdict")
         if run is None:
-            return _answered_before(conn, own)
+            return _keep_late_report(conn, own, envelope) or _answered_before(conn, own)
         require_known(conn, run)
         signed = open_verdict(conn, run, envelope, principal_id=caller.principal_id)
         verdict_report, by = signed.said.report(), caller.principal_id
+        if verdict_report.verdict != "fail":
+            keep_earlier_attempts(conn, run, new_id=new_id)
         record_verdict(conn, run, verdict_report, verdict_id=verdict_id, created_by=by)
         signed.keep(conn, verdict_id)
         keep_metrics(conn, present(run.version_id))
@@ -154,7 +157,10 @@ def complete_run(
         tell_served_failure(conn, caller, found_row)
         return describe_verdict(found_row)
 
-    return with_retry(registry.engine, transaction)
+    answer = with_retry(registry.engine, transaction)
+    if isinstance(answer, DeltaregError):
+        raise answer
+    return answer
 
 
 def verify_where_base_was_missed(
@@ -358,6 +364,16 @@ def _record_death(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_
 
 
 KIND = RunKind(WHAT, on_base=verify_where_base_was_missed, on_death=_record_death)
+
+
+def _keep_late_report(conn: sa.Connection, own: queries.RunClaim, envelope: bytes) -> DeltaregError | None:
+    """Keep what a report found to its run that has just been ended, and return the refusal; None if it is no such."""
+    run = ended_run(conn, own)
+    if run is None or run.what != WHAT:
+        return None
+    signed = open_verdict(conn, run, envelope, principal_id=own.principal_id)
+    keep_late(conn, own, signed.said.report().checks)
+    return lease_lost(conn, own)
 
 
 def _answered_before(conn: sa.Connection, own: queries.RunClaim) -> VerdictInfo:
