@@ -241,7 +241,7 @@ def _split_host(path: str, text: str) -> tuple[str, LineRef]:
     parts = path.split("/")
     if len(parts) == 2:
         return "", LineRef.parse(path)
-    if len(parts) == 3 and parts[0]:
+    if len(parts) == 3 and parts[0] and parts[0].isprintable():
         return parts[0], LineRef.parse("/".join(parts[1:]))
     raise InvalidInput(
         f"not a reference: {text[:120]!r}", fix="write ns/name, ns/name:v3, ns/name@prod or ns/name@sha256:…"

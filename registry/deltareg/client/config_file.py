@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from deltareg.documents.toml_document import parse_toml
 from deltareg.errors import InvalidInput
 
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
@@ -20,6 +19,8 @@ def read_settings(path: Path) -> dict[str, object]:
         content = path.read_bytes()
     except FileNotFoundError:
         return {}
+    from deltareg.documents.toml_document import parse_toml  # most folders have no such file
+
     try:
         return parse_toml(content)
     except ValueError as error:
@@ -60,6 +61,7 @@ def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> boo
         lines = (before or b"").decode().splitlines()
         was_there = _edit_lines(lines, key, line, profile=profile)
         text = "".join(f"{text}\n" for text in lines)
+        from deltareg.documents.toml_document import parse_toml  # as above
 
         parse_toml(text.encode())
         return text.encode() if before is not None or lines else None

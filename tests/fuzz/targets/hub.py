@@ -4,7 +4,7 @@ import io
 from itertools import pairwise
 
 from deltareg.api.hub.commit_body import read_commit
-from deltareg.api.hub.large_files import announced_files, line_of, objects_of
+from deltareg.api.hub.large_files import announced_files, objects_of
 from deltareg.api.hub.preupload import modes
 from deltareg.api.json_bodies import parse_sent
 from deltareg.integrations.oci.content import decode, descriptor_in, descriptors_in
@@ -13,7 +13,7 @@ from deltareg.integrations.oci.layout import LayoutReader, find_in_layout
 from deltareg.refs import LineRef
 from deltareg.service.hub.shards import read_shard
 from deltareg.service.hub.xorbs import find_chunks, unpack
-from tests.fuzz.target import SCRATCH, Target, of_text
+from tests.fuzz.target import SCRATCH, Target
 
 
 def _commit(data: bytes) -> object:
@@ -65,7 +65,6 @@ def _layer(data: bytes) -> object:
 TARGETS = (
     Target("hub-commit", _commit, ("api.hub.commit_body",)),
     Target("hub-body", _body, ("api.json_bodies", "api.hub.preupload", "documents.json_values")),
-    Target("hub-repository", of_text(line_of), (), seeds=(b"Team/Chat-7B",)),
     Target("xorb", _xorb, ("service.hub.xorbs",)),
     Target("shard", lambda data: read_shard(io.BytesIO(data)), ("service.hub.shards",)),
     Target("oci-manifest", _descriptors, ("integrations.oci.content",)),
