@@ -32,7 +32,7 @@ _OF_ONE_RUN = {SECOND_OF, "continues"}
 
 def found_so_far(conn: sa.Connection, run_id: str) -> list[CheckResult]:
     """Return the checks that a run has reported; none where none has failed."""
-    return _worst(_reported(check_lines(conn, run_id)))
+    return _worst(_read_checks(check_lines(conn, run_id)))
 
 
 def keep_findings(conn: sa.Connection, run: RunRow, *, why: str, verdict_id: str) -> bool:
@@ -71,7 +71,7 @@ def keep_earlier_attempts(conn: sa.Connection, run: RunRow, *, new_id: Callable[
     Without it, who makes a worker run out of memory once a check has failed would be asked no more.
     """
     lines = check_lines(conn, run.id, before_fence=run.fence)
-    checks = _worst(_reported(lines))
+    checks = _worst(_read_checks(lines))
     if checks:
         error = f"an earlier attempt ended without a verdict {_describe_failed(checks)}"
         _keep_apart(conn, run, checks, error, key=_EARLIER, at=lines[-1].created_at, new_id=new_id)
@@ -88,7 +88,7 @@ def keep_late(
     run = ended_run(conn, own) if failed else None
     if run is None or run.what != "verify":
         return False
-    checks = _worst([*_reported(check_lines(conn, run.id)), *late])
+    checks = _worst([*_read_checks(check_lines(conn, run.id)), *late])
     why = run.error or "the run had ended"
     verdict = verdicts_of_runs(conn, [run.id]).get(run.id)
     if verdict is None:
@@ -136,7 +136,7 @@ def _key(run: RunRow, which: str) -> str:
     return f"{which}:{run.id}"
 
 
-def _reported(lines: Sequence[LogLineRow]) -> list[CheckResult]:
+def _read_checks(lines: Sequence[LogLineRow]) -> list[CheckResult]:
     return [CheckResult.model_validate(row.line["check"]) for row in lines]
 
 
