@@ -264,7 +264,11 @@ def look_back(client):
     log = [(entry.event, entry.ref) for entry in client.lines.log("team/lora").items]
     assert log[-2:] == [("verdict", "team/lora:v1"), ("push", "team/lora:v1")]
     assert [event for event, _ in log].count("rollback") == 2
-    assert {entry.event for entry in client.lines.log("team/lora", channel="prod").items} == {"promote", "rollback"}
+    assert {entry.event for entry in client.lines.log("team/lora", channel="prod").items} == {
+        "promote",
+        "rollback",
+        "clear",
+    }
 
 
 def everything_left_a_trace(client):

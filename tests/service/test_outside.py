@@ -279,7 +279,7 @@ def test_what_is_no_evaluation_is_refused_by_the_server_too(maker, local_registr
     http = local_registry.http(local_registry.token("read", "push"))
     bodies = {
         '{"metrics": {"a": NaN}}': "NaN",
-        '{"metrics": {"a": 1e999}}': "no finite number",
+        '{"metrics": {"a": 1e999}}': "larger than any number",
         '{"metrics": {"a": 1, "a": 2}}': "twice",
         '{"metrics": {"a": "1"}}': "no finite number",
         "[1]": "start with {",

@@ -55,7 +55,7 @@ def test_a_former_name_leads_on_wherever_it_is_written(line, admin, tmp_path):
         assert line.show(ref).ref == "team/style:v1", ref
     assert line.pull("team/lora@prod", tmp_path / "pulled").ref == "team/style:v1"
     assert line.channels.show("team/lora", "prod").ref == "team/style:v1"
-    assert line.lines.log("team/lora").items[0].ref == "team/style:v1"
+    assert [each.ref for each in line.lines.log("team/lora").items][:2] == ["team/style", "team/style:v1"]
     assert push(line, "team/lora") == "team/style:v2"
     assert line.versions.label("team/lora:v1", {"a": "b"}).ref == "team/style:v1"
     assert line.channels.promote(V1, "dev").version == 1

@@ -12,6 +12,7 @@ from deltareg.db.access import principals as principal_queries
 from deltareg.db.access import trusts as queries
 from deltareg.db.access.trust_rows import TrustRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.named_locks import lock_name
 from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.refs import parse_name
@@ -63,6 +64,7 @@ def add_trust(registry: Registry, caller: Caller, request: TrustAdd) -> TrustInf
     account = parse_name(request.principal or f"ci-{name}", "principal")
 
     def transaction(conn: sa.Connection) -> TrustInfo:
+        lock_name(conn, "trusts")  # of two that accept the same, the later one finds the other
         namespace_id = check_seen(conn, caller, name)
         same = _find_same(conn, caller, request, issuer=issuer, conditions=conditions, scopes=scopes, account=account)
         if same is not None:
